@@ -1,0 +1,126 @@
+"""Sessions in Flask's manner: a session interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Lock
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+from flask import Flask, Request, Response, has_request_context, request
+from flask.sessions import NullSession as FlaskNullSession
+from flask.sessions import SessionInterface, SessionMixin
+from werkzeug.datastructures import Headers
+
+from session_mw.manager import SessionManager
+from session_mw.mapping import settings_from_mapping
+from session_mw.middleware import SessionMiddleware
+from session_mw.session import NullSession, Session
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# The manager that opened the request's session here; None: the middleware did, and commits.
+_OPENED_BY = "session_mw.flask.opened_by"
+
+# Extensions ask isinstance(session, SessionMixin) before they use Flask's attributes.
+SessionMixin.register(Session)
+
+
+class FlaskSessions(SessionInterface):
+    """What ``flask.session``, ``flash`` and Flask-Login work on.
+
+        app.session_interface = FlaskSessions()
+
+    Behind ``SessionMiddleware``, ``flask.session`` is the middleware's session, and the middleware
+    commits it. Alone the interface opens and commits with ``sessions``, or else with a manager
+    made from ``app.config``, which is read when a request starts, as Flask does.
+
+    Args:
+        sessions: The manager; None: the one of a middleware around ``app.wsgi_app``, or the
+            settings in ``app.config``.
+        environ_key: Where the middleware puts its session.
+    """
+
+    def __init__(self, sessions: SessionManager | None = None, *, environ_key: str = "session") -> None:
+        self.sessions = sessions
+        self.environ_key = environ_key
+        self._config: Mapping[str, Any] | None = None
+        self._made: WeakKeyDictionary[Flask, tuple[dict[str, Any], SessionManager]] = WeakKeyDictionary()
+        self._making = Lock()
+
+    @classmethod
+    def from_app_config(cls, app: Flask, *, environ_key: str = "session") -> Self:
+        """Take the settings from ``app.config``, by Flask's names and ours, when a request starts.
+
+        As Flask does, it takes ``APPLICATION_ROOT`` for the cookie's path where
+        ``SESSION_COOKIE_PATH`` is not set. A wrong setting is a ``ConfigurationError`` then.
+        """
+        interface = cls(environ_key=environ_key)
+        interface._config = app.config
+        return interface
+
+    def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
+        """The request's session; None where there is no secret key and no store."""
+        session = request.environ.get(self.environ_key)
+        sessions = None
+        if not isinstance(session, Session):
+            sessions = self._manager_for(app)
+            session = sessions.open(request.environ)
+        request.environ[_OPENED_BY] = sessions
+        # Registered above, which type checkers do not follow.
+        return None if isinstance(session, NullSession) else cast("SessionMixin", session)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Commit the session, unless the middleware does.
+
+        Raises:
+            NotSerializable: The session holds what cannot be written.
+            CookieTooLarge: A browser would not keep the cookie.
+            StoreError: The store failed.
+        """
+        sessions = request.environ.get(_OPENED_BY) if has_request_context() else self._manager_for(app)
+        if sessions is not None:
+            ours = cast("Session", session)
+            response.headers = Headers(sessions.respond(ours, list(response.headers)))
+
+    def make_null_session(self, app: Flask) -> FlaskNullSession:
+        """A session that reads as empty and refuses every writing, ``|=`` too."""
+        return cast("FlaskNullSession", NullSession())
+
+    def is_null_session(self, obj: object) -> bool:
+        """Whether it is one that :meth:`make_null_session` made."""
+        return isinstance(obj, NullSession)
+
+    def _manager_for(self, app: Flask) -> SessionManager:
+        middleware = _middleware_in(app.wsgi_app, self.environ_key)
+        if middleware is not None:
+            return middleware.sessions
+        return self._manager_by_config(app) if self.sessions is None else self.sessions
+
+    def _manager_by_config(self, app: Flask) -> SessionManager:
+        settings = _settings_from(app.config if self._config is None else self._config)
+        # Two threads must not make two managers: a store in memory would be two stores.
+        with self._making:
+            made = self._made.get(app)
+            if made is None or made[0] != settings:
+                made = self._made[app] = settings, SessionManager(**settings)
+            return made[1]
+
+
+def _settings_from(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, with what Flask understands by an empty path or domain."""
+    left_out = {name for name in ("SESSION_COOKIE_PATH", "SESSION_COOKIE_DOMAIN") if not config.get(name)}
+    settings = settings_from_mapping({name: value for name, value in config.items() if name not in left_out})
+    settings.setdefault("cookie_path", config.get("APPLICATION_ROOT") or "/")
+    # A list that is changed in place would be equal to itself.
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+
+
+def _middleware_in(layer: object, environ_key: str) -> SessionMiddleware | None:
+    """The middleware around an app, which a test's request context does not pass through."""
+    while layer is not None:
+        if isinstance(layer, SessionMiddleware) and layer.environ_key == environ_key:
+            return layer
+        layer = getattr(layer, "app", None)
+    return None

@@ -1,0 +1,183 @@
+"""Sessions that the visitor cannot read: in an encrypted cookie, or encrypted in a store.
+
+Needs ``cryptography`` (``pip install "session_mw[encrypted]"``). The bytes are written
+down in ``docs/encrypted-format.md``.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import NoReturn
+
+from session_mw.codecs.base64url import b64decode, b64encode
+from session_mw.codecs.delimited import delimited
+from session_mw.codecs.inflate import inflate
+from session_mw.codecs.keyring import Keyring
+from session_mw.exceptions import BadToken
+from session_mw.protocols import Opened
+
+COOKIE_PURPOSE = b"session_mw cookie encryption"
+RECORD_PURPOSE = b"session_mw record encryption"
+PLAIN = b"\x01"
+COMPRESSED = b"\x02"
+RECORD = b"E"
+_TIMES = struct.Struct(">II")
+
+
+class EncryptedCodec:
+    """Cookies whose content only the server can read (AES-256-GCM).
+
+    The cookie's name and the salt are part of every key, so a token of another cookie,
+    another salt or another use of the secret key does not open. Whatever is wrong with a
+    token, the refusal is the same.
+
+    Args:
+        secret_key: The key that encrypts.
+        fallbacks: Older keys (or a newer one that is not used yet), which only decrypt.
+        cookie_name: The name of the cookie.
+        salt: Tells apart applications that share a secret key.
+        compress: Make long payloads shorter. How short one becomes tells of its content:
+            where the session holds a secret beside text that a visitor chooses, the
+            visitor can guess the secret from the lengths (as CRIME and BREACH did).
+            Compressed tokens are read with either setting.
+    """
+
+    shape = re.compile(r"[A-Za-z0-9_-]{60,4096}")
+    carries_created = True
+
+    __slots__ = ("_compress", "_cookie_name", "_keyring")
+
+    def __init__(
+        self,
+        secret_key: bytes,
+        fallbacks: Sequence[bytes] = (),
+        *,
+        cookie_name: str,
+        salt: str = "cookie-session",
+        compress: bool = False,
+    ) -> None:
+        context = delimited(COOKIE_PURPOSE, salt.encode(), cookie_name.encode())
+        self._keyring = Keyring(secret_key, fallbacks, context)
+        self._cookie_name = cookie_name
+        self._compress = compress
+
+    def __repr__(self) -> str:
+        return f"EncryptedCodec(cookie_name={self._cookie_name!r}, compress={self._compress})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a codec holds secret keys and is not pickled or copied; build another one")
+
+    def encode(self, payload: bytes, created: int, now: int) -> str:
+        """Make the token of ``payload``, written at ``now``.
+
+        Args:
+            payload: The serializer's bytes.
+            created: Unix time at which the session began.
+            now: Unix time.
+
+        Raises:
+            ValueError: A time is before 1970 or after 2106-02-07, which 32 bits do not hold.
+        """
+        version, body = self._packed(payload)
+        return b64encode(self._keyring.seal(version, _times(created, now) + body))
+
+    def decode(self, token: str) -> Opened:
+        """Open a token.
+
+        Raises:
+            BadToken: It is not genuine (``bad_signature``), or it is and does not inflate
+                to at most 1 MiB (``bad_payload``).
+        """
+        payload, created, written, current = self._read(token)
+        return Opened(payload, written, created, current)
+
+    def renew(self, token: str, now: int) -> str:
+        """Make the token anew with the current key and the time ``now``; its creation time stays."""
+        payload, created, _, _ = self._read(token)
+        return self.encode(payload, created, now)
+
+    def _read(self, token: str) -> tuple[bytes, int, int, bool]:
+        sealed = _from_text(token)
+        version, content = self._keyring.open(sealed)
+        if version not in (PLAIN, COMPRESSED):
+            raise BadToken("bad_signature")
+        created, written = _TIMES.unpack_from(content)
+        body = content[_TIMES.size :]
+        return (body if version == PLAIN else inflate(body)), created, written, self._keyring.is_current(sealed)
+
+    def _packed(self, payload: bytes) -> tuple[bytes, bytes]:
+        if self._compress and len(smaller := zlib.compress(payload)) < len(payload):
+            return COMPRESSED, smaller
+        return PLAIN, payload
+
+
+class EncryptedRecords:
+    """A store's records, encrypted under the secret key and the visitor's token.
+
+    The store knows only the token's hash. Who copies the store and the secret key still
+    lacks what the visitors' browsers hold, and reads nothing.
+
+    Args:
+        secret_key: The key that encrypts.
+        fallbacks: Keys that only decrypt.
+        cookie_name: The name of the cookie.
+        salt: Tells apart applications that share a secret key.
+    """
+
+    __slots__ = ("_keyring",)
+
+    def __init__(
+        self, secret_key: bytes, fallbacks: Sequence[bytes] = (), *, cookie_name: str, salt: str = "cookie-session"
+    ) -> None:
+        self._keyring = Keyring(secret_key, fallbacks, delimited(RECORD_PURPOSE, salt.encode(), cookie_name.encode()))
+
+    def __repr__(self) -> str:
+        return "EncryptedRecords()"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("encrypted records hold secret keys and are not pickled or copied; build others")
+
+    def seal(self, token: str, key: str, payload: bytes) -> bytes:
+        """Make the data that the store holds under ``key`` for the visitor who has ``token``."""
+        return self._keyring.seal(RECORD, payload, bound=delimited(key.encode()), visitor=token.encode())
+
+    def unseal(self, token: str, key: str, data: bytes) -> bytes:
+        """Read what :meth:`seal` made for the same token and key.
+
+        Raises:
+            BadToken: It is another visitor's, another key's or application's, damaged or
+                not encrypted, with the reason ``bad_payload``.
+        """
+        try:
+            opened = self._keyring.open(data, bound=delimited(key.encode()), visitor=token.encode())
+        except BadToken:
+            raise BadToken("bad_payload") from None
+        if opened.version != RECORD:
+            raise BadToken("bad_payload")
+        return opened.content
+
+    def is_current(self, data: bytes) -> bool:
+        """Whether data that :meth:`unseal` accepted was sealed with the current key and not with a fallback."""
+        return self._keyring.is_current(data)
+
+
+def _times(created: int, written: int) -> bytes:
+    try:
+        return _TIMES.pack(created, written)
+    except struct.error:
+        problem = f"an encrypted cookie holds times of 1970 to 2106, not {created} and {written}; check the clock"
+        raise ValueError(problem) from None
+
+
+def _from_text(token: str) -> bytes:
+    """Read base64 in its one canonical spelling; the decoder skips foreign bytes, so the way back is compared."""
+    try:
+        sealed = b64decode(token.encode("ascii"))
+    except ValueError:
+        raise BadToken("bad_signature") from None
+    if b64encode(sealed) != token:
+        raise BadToken("bad_signature")
+    return sealed

@@ -1,0 +1,86 @@
+"""How a session's payload lies in a store: bound to its key, cookie name and salt.
+
+Their encrypted counterpart is :class:`.encrypted.EncryptedRecords`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+from typing import Protocol
+
+from session_mw.codecs.delimited import delimited
+from session_mw.exceptions import BadToken
+
+_PURPOSE = b"session_mw record"
+_FORMAT = b"P"
+_DIGEST_SIZE = 16
+_HEAD_SIZE = len(_FORMAT) + 22
+
+
+class Records(Protocol):
+    """A payload to what a store holds and back."""
+
+    def seal(self, token: str, key: str, payload: bytes) -> bytes:
+        """Make the data of the record.
+
+        Args:
+            token: What the visitor's cookie holds.
+            key: What the store calls the record.
+            payload: The serializer's bytes.
+        """
+
+    def unseal(self, token: str, key: str, data: bytes) -> bytes:
+        """Read what :meth:`seal` made for the same token and key.
+
+        Raises:
+            BadToken: It was not made for them, with the reason ``bad_payload``.
+        """
+
+    def is_current(self, data: bytes) -> bool:
+        """Whether data that :meth:`unseal` accepted would be sealed with the same key today.
+
+        A record that is not current is written anew where it would otherwise only be
+        touched; else the old key could never be dropped.
+        """
+
+
+class PlainRecords:
+    """Readable records, each behind a short digest of what it belongs to.
+
+    The digest has no secret: it finds a record that was copied under another key, or that
+    an application with another cookie name or salt wrote, and protects from nobody who can
+    write to the store.
+
+    Args:
+        cookie_name: The name of the cookie.
+        salt: Tells apart applications that share a store.
+    """
+
+    def __init__(self, cookie_name: str, salt: str = "cookie-session") -> None:
+        context = delimited(_PURPOSE, salt.encode(), cookie_name.encode())
+        self._hashed = hashlib.blake2b(context, digest_size=_DIGEST_SIZE)
+
+    def seal(self, token: str, key: str, payload: bytes) -> bytes:
+        """Make the data that the store holds under ``key``."""
+        return self._head(key) + payload
+
+    def unseal(self, token: str, key: str, data: bytes) -> bytes:
+        """Read what :meth:`seal` made for the same key.
+
+        Raises:
+            BadToken: It is of another key or application or of another format, with the
+                reason ``bad_payload``.
+        """
+        if not data.startswith(self._head(key)):
+            raise BadToken("bad_payload")
+        return data[_HEAD_SIZE:]
+
+    def is_current(self, data: bytes) -> bool:
+        """True: there is no key that could be an old one."""
+        return True
+
+    def _head(self, key: str) -> bytes:
+        hashed = self._hashed.copy()
+        hashed.update(key.encode())
+        return _FORMAT + binascii.b2a_base64(hashed.digest(), newline=False)[:22]

@@ -1,0 +1,176 @@
+"""Flask's session token: a payload anyone can read and only a holder of the key can make.
+
+    token = payload "." timestamp "." signature
+
+Made and verified as ``itsdangerous.URLSafeTimedSerializer`` does, in the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from hmac import compare_digest
+from typing import Any, TypeAlias
+
+from itsdangerous import Signer, want_bytes
+
+from session_mw.codecs.base64url import ALPHABET, b64ascii, b64decode, b64encode
+from session_mw.codecs.inflate import inflate
+from session_mw.exceptions import BadToken
+from session_mw.protocols import Opened
+
+DIGESTS = ("sha1", "sha256", "sha512")
+
+Key: TypeAlias = str | bytes
+
+
+class PreparedSigner(Signer):
+    """An itsdangerous signer that derives its keys once.
+
+    Args:
+        keys: The one that signs first, then those that only verify.
+        salt: Separates tokens of one purpose from those of another.
+        digest: HMAC's hash, one of :data:`DIGESTS`.
+    """
+
+    def __init__(self, keys: Sequence[Key], salt: str, digest: str) -> None:
+        method = getattr(hashlib, digest)
+        oldest_first = [want_bytes(key) for key in reversed(keys)]
+        super().__init__(oldest_first, salt=salt, key_derivation="hmac", digest_method=method)
+        self._macs = [_Mac(self.derive_key(key), method) for key in reversed(self.secret_keys)]
+
+    def get_signature(self, value: str | bytes) -> bytes:
+        """Sign with the current key; the signature is base64."""
+        return self._macs[0].sign(value.encode() if isinstance(value, str) else value)
+
+    def verify_signature(self, value: str | bytes, sig: str | bytes) -> bool:
+        """Whether any of the keys made the signature, in its one canonical spelling."""
+        return self.key_of(*(part.encode() if isinstance(part, str) else part for part in (value, sig))) is not None
+
+    def key_of(self, value: bytes, signature: bytes) -> int | None:
+        """Which key made the signature: 0 is the current one; None: none of them."""
+        for position, mac in enumerate(self._macs):
+            if compare_digest(mac.sign(value), signature):
+                return position
+        return None
+
+
+class _Mac:
+    """HMAC (RFC 2104) from two hashes that have taken in the key: a third less work than ``hmac.HMAC.copy``."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes, method: Callable[[bytes], Any]) -> None:
+        block = key.ljust(method(b"").block_size, b"\0")
+        self._inner = method(bytes(byte ^ 0x36 for byte in block))
+        self._outer = method(bytes(byte ^ 0x5C for byte in block))
+
+    def sign(self, value: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(value)
+        outer.update(inner.digest())
+        return b64ascii(outer.digest())
+
+
+class SignedCodec:
+    """Payloads to Flask's tokens and back.
+
+    Args:
+        secret_key: Signs and verifies.
+        fallbacks: Old keys, newest first; they only verify.
+        salt: Flask's is ``"cookie-session"``.
+        digest: Flask's is ``"sha1"``.
+    """
+
+    carries_created = False
+
+    def __init__(
+        self, secret_key: Key, fallbacks: Sequence[Key] = (), *, salt: str = "cookie-session", digest: str = "sha1"
+    ) -> None:
+        self._signer = PreparedSigner([secret_key, *fallbacks], salt, digest)
+        length = len(self._signer.get_signature(b""))
+        self.shape = re.compile(rf"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{{1,11}}\.[A-Za-z0-9_-]{{{length}}}")
+        self._stamp = (0, "")
+
+    def encode(self, payload: bytes, created: int, now: int) -> str:
+        """Make a token. The payload is compressed where that makes it shorter; ``created`` has no place in it."""
+        compressed = _deflate(payload)
+        if len(compressed) < len(payload) - 1:
+            return self._sign("." + b64encode(compressed), now)
+        return self._sign(b64encode(payload), now)
+
+    def decode(self, token: str) -> Opened:
+        """Verify a token, then decode it.
+
+        Raises:
+            BadToken: No key made it, or it is another spelling of what a key made.
+        """
+        try:
+            signed, _, signature = token.encode("ascii").rpartition(b".")
+        except UnicodeEncodeError:
+            raise BadToken("malformed") from None
+        position = self._signer.key_of(signed, signature)
+        if position is None:
+            raise BadToken("bad_signature" if self.shape.fullmatch(token) else "malformed")
+        return Opened(*_read(signed), None, position == 0)
+
+    def renew(self, token: str, now: int) -> str:
+        """Sign the same payload with the current key and time."""
+        return self._sign(token.rsplit(".", 2)[0], now)
+
+    def _sign(self, body: str, now: int) -> str:
+        second, stamp = self._stamp
+        if second != now:
+            stamp = b64encode(now.to_bytes((now.bit_length() + 7) // 8, "big"))
+            self._stamp = now, stamp
+        value = f"{body}.{stamp}"
+        return f"{value}.{self._signer.get_signature(value).decode()}"
+
+
+def read_unverified(token: str) -> tuple[bytes, int]:
+    """Payload and timestamp of a token that nobody has verified: for people who look into one.
+
+    Raises:
+        BadToken: ``bad_payload``: it is damaged.
+    """
+    try:
+        return _read(token.rpartition(".")[0].encode("ascii"))
+    except UnicodeEncodeError as error:
+        raise BadToken("bad_payload") from error
+
+
+def _read(signed: bytes) -> tuple[bytes, int]:
+    body, _, stamp = signed.rpartition(b".")
+    compressed = body.startswith(b".")
+    try:
+        if not body or signed.translate(None, ALPHABET) != (b".." if compressed else b"."):
+            raise ValueError("nothing, or characters that are not of the alphabet")
+        return inflate(b64decode(body[1:])) if compressed else b64decode(body), _timestamp(stamp)
+    except ValueError as error:
+        raise BadToken("bad_payload") from error
+
+
+@lru_cache(maxsize=1024)
+def _timestamp(stamp: bytes) -> int:
+    data = b64decode(stamp)
+    if data[:1] in (b"", b"\0"):
+        raise ValueError("a timestamp with a leading zero byte")
+    return int.from_bytes(data, "big")
+
+
+# A window of 4 KiB sees all of a payload up to this size, so the matches are as long as in the
+# default window, whose 256 KiB of buffers the system may hand out page by page at each call.
+# Only its smaller hash table may choose another match near the limit, a byte longer or shorter.
+_SMALL = 4096 - 262
+_ZLIB_HEADER = b"\x78\x9c"
+
+
+def _deflate(payload: bytes) -> bytes:
+    if len(payload) > _SMALL:
+        return zlib.compress(payload)
+    stream = zlib.compressobj(-1, zlib.DEFLATED, -12, 7)
+    deflated = stream.compress(payload) + stream.flush()
+    return _ZLIB_HEADER + deflated + zlib.adler32(payload).to_bytes(4, "big")

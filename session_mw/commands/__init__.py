@@ -1,0 +1,1 @@
+"""What ``session-mw`` does, a module a command."""

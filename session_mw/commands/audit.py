@@ -1,0 +1,235 @@
+"""``session-mw audit``: what is weak in a configuration, and what says so.
+
+The numbers are those of the OWASP Application Security Verification Standard 5.0.0 (ASVS)
+and of RFC 6265bis, the coming standard of cookies. No finding holds a key, a token or a
+URL's password.
+"""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from session_mw.commands.audit_stores import judge_store
+from session_mw.commands.findings import FAIL, OK, WARN, Finding
+from session_mw.keys import is_weak, key_bytes
+from session_mw.protocols import Store
+from session_mw.settings import Settings
+
+STRONG_KEY = 32
+FEW_CHARACTERS = 8
+DAY = 86400
+_UNITS = ((DAY, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def audit(settings: Settings, store: Store | None = None) -> list[Finding]:
+    """Judge a configuration.
+
+    Args:
+        settings: The manager's.
+        store: The open store, where there is one; else the URL in the settings is judged.
+    """
+    return [
+        *_keys(settings),
+        *_token(settings),
+        *_cookie(settings),
+        *_lifetimes(settings),
+        *judge_store(settings, store),
+        *_beside_flask(settings),
+    ]
+
+
+def as_table(findings: Sequence[Finding]) -> str:
+    """The findings for a person to read, as wide as the terminal."""
+    rows = [Finding("attribute", "value", "verdict", "why it matters", ""), *findings]
+    widths = [min(24, max(len(row[column]) for row in rows)) for column in range(3)]
+    room = max(30, shutil.get_terminal_size((120, 24)).columns - sum(widths) - 6)
+    return "\n".join(line for row in rows for line in _lines(row, [*widths, room]))
+
+
+def _lines(row: Finding, widths: Sequence[int]) -> Iterator[str]:
+    why = f"{row.why} [{row.standard}]" if row.standard else row.why
+    cells = [
+        textwrap.wrap(text, width, break_on_hyphens=False) for text, width in zip((*row[:3], why), widths, strict=True)
+    ]
+    for number in range(max(map(len, cells))):
+        parts = [cell[number] if number < len(cell) else "" for cell in cells]
+        yield "  ".join(f"{part:{width}}" for part, width in zip(parts, widths, strict=True)).rstrip()
+
+
+class _Keys(NamedTuple):
+    current: bytes | None
+    fallbacks: list[bytes]
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    current = None if settings.secret_key is None else key_bytes("secret_key", settings.secret_key)
+    fallbacks = [key_bytes("secret_key_fallbacks", key) for key in settings.secret_key_fallbacks]
+    keys = _Keys(current, fallbacks)
+    yield Finding("secret_key", *_current_key(settings, keys), "ASVS 11.2.3, 13.3.1")
+    yield Finding("secret_key_fallbacks", *_fallback_keys(keys), "ASVS 13.3.4")
+
+
+def _current_key(settings: Settings, keys: _Keys) -> tuple[str, str, str]:
+    if keys.current is None:
+        if settings.store is not None:
+            return "none", OK, "not needed: the cookie holds a random id, and nothing is encrypted"
+        return "none", FAIL, "nothing can be kept: every writing to the session raises SessionUnavailable"
+    size = f"{len(keys.current)} bytes"
+    if is_weak(keys.current):
+        return size, FAIL, "short or from a tutorial: sessions can be forged; session-mw keygen makes a good one"
+    if len(keys.current) < STRONG_KEY:
+        return size, WARN, "shorter than 32 bytes; fewer than 128 bits, unless each byte is random"
+    if len(set(keys.current)) < FEW_CHARACTERS:
+        return size, WARN, "long, but of few different characters; session-mw keygen makes a random one"
+    return size, OK, "long enough for 128 bits of security; keep it out of the source code"
+
+
+def _fallback_keys(keys: _Keys) -> tuple[str, str, str]:
+    count = len(keys.fallbacks)
+    if any(is_weak(key) for key in keys.fallbacks):
+        return str(count), FAIL, "a weak one among them: it opens sessions, so they can be forged; drop it"
+    if len({keys.current, *keys.fallbacks}) < count + 1 and count:
+        return str(count), WARN, "a key stands there twice; was secret_key not changed?"
+    if count > 2:
+        return str(count), WARN, "every one of them opens sessions; drop those older than the lifetime"
+    return str(count), OK, "drop a fallback when its lifetime is over" if count else "no older key opens sessions"
+
+
+def _token(settings: Settings) -> Iterator[Finding]:
+    if (settings.encrypt or settings.store_encryption) and find_spec("cryptography") is None:
+        yield Finding(
+            "cryptography", "missing", FAIL, 'nothing starts without it: pip install "session_mw[encrypted]"', ""
+        )
+    if settings.store is not None:
+        why = "the cookie holds 256 random bits, and the store only their hash"
+        yield Finding("token", "random id", OK, why, "ASVS 7.2.3")
+    elif settings.encrypt:
+        why = "authenticated encryption; the visitor cannot read the session"
+        yield Finding("encrypt", "AES-256-GCM", OK, why, "ASVS 11.3.2, 14.3.3")
+    elif settings.secret_key is not None:
+        why = "the visitor can read the session: keep no secrets in it, or set encrypt=True or a store"
+        yield Finding("encrypt", "off: signed only", WARN, why, "ASVS 14.3.3")
+        weak = settings.digest == "sha1"
+        why = "Flask's; no attack on HMAC-SHA1 is known, but SHA-1 is being retired" if weak else "an approved hash"
+        yield Finding("digest", settings.digest, WARN if weak else OK, why, "ASVS 9.1.1, 11.4.1")
+    if settings.store is None:
+        why = "a copy of the cookie stays valid after log-out, until the lifetime ends; only a store can end it"
+        yield Finding("log-out", "forgets the cookie", WARN, why, "ASVS 7.4.1")
+    else:
+        yield Finding("log-out", "removes the record", OK, "a copy of the cookie is of no use then", "ASVS 7.4.1")
+
+
+def _cookie(settings: Settings) -> Iterator[Finding]:
+    yield Finding("cookie_name", settings.cookie_name, *_name(settings), "ASVS 3.3.1, 3.3.3; RFC 6265bis 4.1.3")
+    yield Finding("cookie_secure", str(settings.cookie_secure), *_secure(settings), "ASVS 3.3.1; RFC 6265bis 4.1.2.5")
+    on = settings.cookie_httponly
+    why = "scripts cannot read the cookie" if on else "any script in the page can take the session away"
+    yield Finding("cookie_httponly", str(on), OK if on else FAIL, why, "ASVS 3.3.4; RFC 6265bis 4.1.2.6")
+    yield Finding(
+        "cookie_samesite", str(settings.cookie_samesite), *_samesite(settings), "ASVS 3.3.2; RFC 6265bis 4.1.2.7"
+    )
+    domain = settings.cookie_domain
+    why = "sent to this host alone" if domain is None else "every host below it gets the cookie, and can plant one"
+    yield Finding(
+        "cookie_domain", str(domain), OK if domain is None else WARN, why, "ASVS 3.3.3; RFC 6265bis 4.1.2.3, 8.6"
+    )
+
+
+def _name(settings: Settings) -> tuple[str, str]:
+    name = settings.cookie_name.lower()
+    if name.startswith(("__host-", "__host-http-")):
+        return OK, "no other host, and nobody without https, can plant this cookie"
+    if name.startswith(("__secure-", "__http-")):
+        return OK if settings.cookie_domain else WARN, "https only, but other hosts of the domain can plant it"
+    return WARN, 'other hosts of the domain can plant it; over https, use cookie_name="__Host-session"'
+
+
+def _secure(settings: Settings) -> tuple[str, str]:
+    if settings.cookie_secure is True:
+        return OK, "never sent over http"
+    if settings.cookie_secure == "auto":
+        return WARN, "Secure where wsgi.url_scheme is https: does your proxy say so? True is sure"
+    return FAIL, "sent over http too, where everybody on the way can read it"
+
+
+def _samesite(settings: Settings) -> tuple[str, str]:
+    if settings.cookie_samesite in ("Lax", "Strict"):
+        return OK, "other sites' forms and scripts send requests without the session"
+    if settings.cookie_samesite == "None" and settings.cookie_partitioned:
+        return WARN, "for pages inside other sites; each site has its own jar (Partitioned), but forms need CSRF tokens"
+    if settings.cookie_samesite == "None":
+        return WARN, "other sites can send requests with the session; every form needs a CSRF token"
+    return WARN, "left to the browser, and browsers differ; write Lax"
+
+
+def _lifetimes(settings: Settings) -> Iterator[Finding]:
+    idle, absolute, leeway = settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds
+    yield Finding("lifetime", _span(idle), *_idle(idle), "ASVS 7.3.1; RFC 6265bis 5.5")
+    yield Finding("absolute_lifetime", *_absolute(absolute), "ASVS 7.3.2")
+    on = settings.refresh_each_request
+    why = (
+        "each response moves the end of a permanent session"
+        if on
+        else "a permanent session ends after its last writing"
+    )
+    endless = on and absolute is None
+    why += "; without absolute_lifetime one in use never ends" if endless else ""
+    yield Finding("refresh_each_request", str(on), OK, why, "ASVS 7.3.1")
+    why = (
+        "how far other servers' clocks may be ahead"
+        if leeway <= 300
+        else "tokens from the future are accepted for longer"
+    )
+    yield Finding("leeway", f"{leeway} s", OK if leeway <= 300 else WARN, why, "ASVS 9.2.1")
+
+
+def _idle(seconds: int) -> tuple[str, str]:
+    if seconds > 400 * DAY:
+        return WARN, "browsers keep no cookie for more than 400 days; a stolen one would be good for longer"
+    if seconds > 31 * DAY:
+        return WARN, "a stolen cookie is good for more than a month after its last use"
+    return OK, "how long a cookie is good after its last use; shorten it where a stolen one does harm"
+
+
+def _absolute(seconds: int | None) -> tuple[str, str, str]:
+    if seconds is None:
+        return "none", WARN, "a session that is used never ends, a stolen one neither"
+    if seconds > 366 * DAY:
+        return _span(seconds), WARN, "longer than a year; a stolen session is good for that long"
+    return _span(seconds), OK, "after that time the visitor logs in again, whatever happens"
+
+
+def _span(seconds: int) -> str:
+    size, unit = next(unit for unit in _UNITS if seconds % unit[0] == 0)
+    return f"{seconds // size} {unit}{'' if seconds == size else 's'}"
+
+
+def _beside_flask(settings: Settings) -> Iterator[Finding]:
+    """What a Flask app with the same key would see otherwise; being different is no weakness."""
+    differences = [
+        text
+        for differs, text in (
+            (settings.store is not None, "the session is not in the cookie"),
+            (settings.encrypt, "the cookie is encrypted"),
+            (settings.store is None and not settings.encrypt and settings.digest != "sha1", "the digest is not sha1"),
+            (settings.salt != "cookie-session", "another salt"),
+        )
+        if differs
+    ]
+    why = f"Flask does not read these sessions: {', '.join(differences)}" if differences else "the key alone is shared"
+    yield Finding("Flask: format", "another" if differences else "the same", OK, why, "")
+    same = settings.cookie_samesite is None
+    yield Finding(
+        "Flask: SameSite",
+        "the same" if same else "another",
+        OK,
+        "Flask sends none unless SESSION_COOKIE_SAMESITE is set",
+        "",
+    )
+    if settings.absolute_seconds is not None and not differences:
+        why = "Flask sees the key '_created' in the session, keeps it, and knows no absolute lifetime"
+        yield Finding("Flask: absolute_lifetime", "another", OK, why, "")

@@ -1,0 +1,152 @@
+"""One cookie: found in a Cookie header, written as Set-Cookie (RFC 6265bis)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from itertools import islice
+from typing import Literal, cast
+
+from webob.cookies import make_cookie
+
+MAX_HEADER = 64 * 1024
+MAX_COOKIE = 4096
+MAX_CANDIDATES = 8
+MAX_DELETIONS = 16
+MAX_ATTRIBUTE = 1024
+"""Browsers ignore a longer Path (RFC 6265bis §5.6)."""
+
+NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+PATH = re.compile(r"/[\x21-\x3a\x3c-\x7e]*")
+DOMAIN = re.compile(
+    r"\.?(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
+_DELETED = "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"
+
+
+class SessionCookie:
+    """The cookie's name and attributes; everything that is the same for all requests is made once.
+
+    Args:
+        secure: ``True``, ``False`` or ``"auto"``: Secure over https only.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        domain: str | None,
+        path: str,
+        secure: bool | str,
+        httponly: bool,
+        samesite: str | None,
+        partitioned: bool,
+    ) -> None:
+        self.name = name
+        self.head = name + "="
+        self._domain = domain
+        self._path = path
+        self._attributes = {}
+        for https in (False, True):
+            on = https if secure == "auto" else bool(secure)
+            self._attributes[https] = _attributes(on, httponly, samesite, partitioned)
+        self._tails = {https: self._scope(domain, path) + rest for https, rest in self._attributes.items()}
+        self._date = (-1, "")
+
+    def values(self, header: str) -> list[str]:
+        """The distinct values of the cookie in a Cookie header, in its order; none where it is longer than 64 KiB."""
+        if len(header) > MAX_HEADER:
+            return []
+        values = []
+        for pair in header.split(";"):
+            # Most pairs are other cookies: this is told at once.
+            if self.name in pair:
+                name, _, value = pair.partition("=")
+                if name.strip(" \t") == self.name:
+                    values.append(_unquoted(value.strip(" \t")))
+        return values if len(values) < 2 else list(dict.fromkeys(values))
+
+    def set(self, value: str, https: bool, expires: int | None = None) -> str:
+        """The Set-Cookie header's text.
+
+        Args:
+            https: Whether the request came over https.
+            expires: Unix time at which the browser drops the cookie; None: when it is closed.
+        """
+        if expires is None:
+            return f"{self.head}{value}{self._tails[https]}"
+        return f"{self.head}{value}; Expires={self._http_date(expires)}{self._tails[https]}"
+
+    def delete(self, https: bool) -> str:
+        """The Set-Cookie header's text that makes the browser drop the cookie."""
+        return f"{self.head}; {_DELETED}{self._tails[https]}"
+
+    def delete_elsewhere(self, host: str, path: str, https: bool) -> list[str]:
+        """Deletions of cookies of this name that a page may see beside ours: other domains, other paths.
+
+        Args:
+            host: The request's Host header.
+            path: The request's path, decoded.
+        """
+        if self.name.lower().startswith("__host-"):
+            return []
+        own = (self._domain and self._domain.lstrip(".").lower(), self._path)
+        scopes = [(domain, prefix) for prefix in _path_prefixes(path) for domain in _domains(host)]
+        rest = f"; {_DELETED}"
+        return [
+            f"{self.head}{rest}{self._scope(domain, prefix)}{self._attributes[https]}"
+            for domain, prefix in scopes
+            if (domain, prefix) != own
+        ][:MAX_DELETIONS]
+
+    @staticmethod
+    def _scope(domain: str | None, path: str) -> str:
+        return f"; Path={path}" if domain is None else f"; Domain={domain}; Path={path}"
+
+    def _http_date(self, at: int) -> str:
+        last, text = self._date
+        if last != at:
+            text = format_datetime(datetime.fromtimestamp(at, timezone.utc), usegmt=True)
+            self._date = at, text
+        return text
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if value[:1] == '"' == value[-1:] and len(value) > 1 else value
+
+
+def _attributes(secure: bool, httponly: bool, samesite: str | None, partitioned: bool) -> str:
+    same = cast("Literal['Lax', 'Strict', 'None'] | None", samesite)
+    cookie: str = make_cookie("name", "value", secure=secure, httponly=httponly, samesite=same)
+    attributes = cookie.removeprefix("name=value; Path=/").replace("; secure", "; Secure")
+    return attributes + "; Partitioned" if partitioned else attributes
+
+
+def _domains(host: str) -> list[str | None]:
+    """None for a host-only cookie, then the host and its parents, as far as they may hold a cookie."""
+    name = host.rsplit(":", 1)[0].lower().rstrip(".") if re.search(r":[0-9]*\Z", host) else host.lower().rstrip(".")
+    if not DOMAIN.fullmatch(name) or name.startswith(".") or _is_ip_address(name):
+        return [None]
+    labels = name.split(".")
+    return [None, *(".".join(labels[n:]) for n in range(max(1, len(labels) - 1)))]
+
+
+def _is_ip_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name.rpartition(".")[2].isdigit()
+    return True
+
+
+def _path_prefixes(path: str) -> list[str]:
+    """The paths whose cookies a browser sends to ``path`` (RFC 6265 §5.1.4), shortest first."""
+    prefixes = ["/"]
+    if PATH.fullmatch(path):
+        for match in islice(re.finditer("/", path[1:]), MAX_DELETIONS):
+            prefixes += [path[: match.end()], path[: match.end() + 1]]
+        prefixes.append(path)
+    return list(dict.fromkeys(prefix for prefix in prefixes if len(prefix) <= MAX_ATTRIBUTE))

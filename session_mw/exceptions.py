@@ -1,0 +1,94 @@
+"""Every error and warning of the package.
+
+    WeakSecretKeyWarning(UserWarning)
+    SessionError(Exception)
+    ├── ConfigurationError (ValueError)
+    ├── SessionUnavailable (RuntimeError)
+    ├── MissingSession (LookupError)
+    ├── BadToken
+    │   └── ExpiredToken
+    ├── NotSerializable (TypeError)
+    ├── CookieTooLarge (ValueError)
+    └── StoreError
+
+No message holds a secret key, a token or session data.
+"""
+
+from __future__ import annotations
+
+
+class WeakSecretKeyWarning(UserWarning):
+    """The secret key is so short or so well known that tokens can be forged."""
+
+
+class SessionError(Exception):
+    """The root of every error that this package raises."""
+
+
+class ConfigurationError(SessionError, ValueError):
+    """A setting is wrong. Raised when the manager is built, never in a request."""
+
+
+class SessionUnavailable(SessionError, RuntimeError):
+    """The session was written to, but nothing is set up to keep it."""
+
+
+class MissingSession(SessionError, LookupError):
+    """The WSGI environ holds no session: the middleware is not in front."""
+
+
+class BadToken(SessionError):
+    """A cookie's value cannot be trusted; the manager then opens an empty session.
+
+    Attributes:
+        reason: One word for logs: ``malformed``, ``bad_signature``, ``future``,
+            ``expired`` or ``bad_payload`` (genuine, but its content is not a session).
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the session token was refused: {self.reason}"
+
+
+class ExpiredToken(BadToken):
+    """The token is genuine and older than the session's lifetime."""
+
+    def __init__(self, reason: str = "expired") -> None:
+        super().__init__(reason)
+
+
+class NotSerializable(SessionError, TypeError):
+    """The session holds a value that cannot be written.
+
+    Attributes:
+        path: Where it stands in the session, as Python would write it: ``['cart'][0]``.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"session{path} cannot be saved: {problem}")
+        self.path = path
+
+
+class CookieTooLarge(SessionError, ValueError):
+    """Name and value of the cookie are longer than browsers keep (RFC 6265bis: 4096 bytes).
+
+    Attributes:
+        size: Bytes of the cookie's name and value together.
+        limit: Bytes that browsers keep.
+    """
+
+    def __init__(self, size: int, limit: int, largest: str) -> None:
+        super().__init__(
+            f"the session cookie would be {size} bytes; browsers keep {limit} and drop the rest. "
+            f"Largest keys, in bytes of JSON: {largest}. "
+            "Keep less in the session, or move it to the server: store='sqlite:///sessions.db'"
+        )
+        self.size = size
+        self.limit = limit
+
+
+class StoreError(SessionError):
+    """The store's driver failed; its own error is the ``__cause__``."""

@@ -1,0 +1,300 @@
+"""Sessions whose data live in a store; the cookie holds a random token."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from typing import Any
+
+from session_mw.codecs.records import Records
+from session_mw.cookies import MAX_CANDIDATES, SessionCookie
+from session_mw.exceptions import BadToken, StoreError
+from session_mw.homes.contents import Contents, Lifetimes, changed_payload, is_empty, pack, unpack
+from session_mw.homes.layout import ENDED, joined, key_of, sealed_in
+from session_mw.homes.merging import merge
+from session_mw.homes.turns import Tries
+from session_mw.protocols import Record, Serializer, Store, is_indexed
+from session_mw.refusals import RefusalLog
+from session_mw.session import Session
+
+logger = logging.getLogger("session_mw")
+
+SHAPE = re.compile("[A-Za-z0-9_-]{43}")
+_ENDED_TTL = 60
+
+
+class StoreHome:
+    """Loads sessions from records, and answers with the Set-Cookie texts that the visitor needs.
+
+    Args:
+        store: Where the records are.
+        records: Payloads to a record's data and back.
+        serializer: Data to payloads and back.
+        cookie: The cookie that carries the token.
+        lifetimes: For how long a record lives.
+        refresh: Whether a permanent session's cookie is sent again when only its record's end was moved.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        records: Records,
+        serializer: Serializer,
+        cookie: SessionCookie,
+        lifetimes: Lifetimes,
+        refresh: bool,
+    ) -> None:
+        self.store = store
+        self._indexed = is_indexed(store)
+        self._records = records
+        self._serializer = serializer
+        self._cookie = cookie
+        self._lifetimes = lifetimes
+        self._refresh_on = refresh
+        self._refusals = RefusalLog()
+
+    def load(self, session: Session, now: int) -> None:
+        """Fill the session from the record of the one token in its Cookie header that the store knows.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        tokens = self._candidates(session)
+        found = [(t, one) for t, one in ((t, self._find(t, now)) for t in tokens[:MAX_CANDIDATES]) if one is not None]
+        session._keeps_created = True
+        if len(found) == 1 and len(tokens) <= MAX_CANDIDATES:
+            self._fill(session, found[0][0], *found[0][1])
+            return
+        session._created = now
+        if found or len(tokens) > MAX_CANDIDATES:
+            session._conflict = True
+            self._refusals.log("ambiguous", session._header)
+
+    def save(self, session: Session, now: int) -> list[str]:
+        """Write what has changed since the last call.
+
+        Returns:
+            The Set-Cookie texts: the new cookie, or its deletion, or none.
+
+        Raises:
+            NotSerializable: A value cannot be written.
+            StoreError: The store does not answer; nothing is promised to the visitor then.
+        """
+        if session._dropped:
+            return []
+        if session._ended:
+            return self._end(session, now)
+        if session._renewed and session._token and not session._sent:
+            return self._renew(session, now)
+        payload = changed_payload(self._serializer, session)
+        if not session._token:
+            return [] if payload is None or is_empty(session) else self._create(session, payload, now)
+        if payload is not None and (session._forced or payload != session._payload):
+            return self._update(session, payload, now)
+        return self._keep_alive(session, now)
+
+    def refresh_untouched(self, session: Session, now: int) -> list[str]:
+        """None: a stored session that nobody looked at costs no call to the store."""
+        return []
+
+    # Loading
+
+    def _candidates(self, session: Session) -> list[str]:
+        tokens = []
+        for value in self._cookie.values(session._header):
+            if SHAPE.fullmatch(value):
+                tokens.append(value)
+            else:
+                self._refusals.log("malformed", value)
+        return tokens
+
+    def _find(self, token: str, now: int) -> tuple[Record, Contents, bytes] | None:
+        key = key_of(token)
+        record = self.store.load(key)
+        if record is None or record.expires <= now or record.data == ENDED:
+            self._refusals.log("unknown", token)
+            return None
+        # The one boundary: whatever is in the record, the application sees no more than an empty session.
+        try:
+            payload = self._records.unseal(token, key, sealed_in(record))
+            contents = unpack(self._serializer, payload)
+            self._lifetimes.check_created(_created(contents), now)
+        except Exception as error:  # noqa: BLE001 (a record can never cause an exception)
+            self._unreadable(token, key, error)
+            return None
+        if not self._records.is_current(sealed_in(record)):
+            self._refusals.old_key(token, "stored session")
+        return record, contents, payload
+
+    def _unreadable(self, token: str, key: str, error: Exception) -> None:
+        if isinstance(error, BadToken) and error.reason == "expired":
+            self._refusals.refused(token, error)
+        else:
+            logger.warning("the stored session %s… cannot be read; its visitor gets an empty one", key[:8])
+
+    def _fill(self, session: Session, token: str, record: Record, contents: Contents, payload: bytes) -> None:
+        dict.update(session, contents.data)
+        session._new = False
+        session._token = token
+        session._key = key_of(token)
+        session._record = record
+        session._payload = payload
+        session._created = _created(contents)
+        session._principal = contents.principal
+        session._was_permanent = contents.data.get("_permanent") is True
+
+    # Saving
+
+    def _create(self, session: Session, payload: bytes, now: int) -> list[str]:
+        token = self._new_record(session, payload, now)
+        self._saved(session, token, payload)
+        return self._send(session, now)
+
+    def _new_record(self, session: Session, payload: bytes, now: int) -> str:
+        token = secrets.token_urlsafe(32)
+        data = self._sealed(session, token, payload)
+        if not self.store.create(key_of(token), data, self._ttl(session, now), **self._index(session)):
+            raise StoreError("the store says that a new random key is taken; is it the right store?")
+        return token
+
+    def _update(self, session: Session, payload: bytes, now: int) -> list[str]:
+        record: Record | None = session._record
+        if record is not None and self._replaced(session, payload, now, record):
+            self._saved(session, session._token, payload)
+            return self._send_if_it_moves(session, now)
+        tries = Tries()
+        with tries.turn(session._key):
+            while (record := self._take_over(session, now)) is not None:
+                payload = pack(self._serializer, session)
+                if self._replaced(session, payload, now, record):
+                    self._saved(session, session._token, payload)
+                    return self._send_if_it_moves(session, now)
+                tries.pause()
+        return self._gone(session)
+
+    def _replaced(self, session: Session, payload: bytes, now: int, record: Record) -> bool:
+        data = self._sealed(session, session._token, payload)
+        return self.store.update(session._key, data, self._ttl(session, now), record.version, **self._index(session))
+
+    def _renew(self, session: Session, now: int) -> list[str]:
+        old_key = session._key
+        tries = Tries()
+        with tries.turn(old_key):
+            while (record := session._record or self._take_over(session, now)) is not None:
+                payload = pack(self._serializer, session)
+                token = self._new_record(session, payload, now)
+                # From here on nobody can write to the old record, and what was written before is in the new one.
+                if self._moved(old_key, key_of(token), record):
+                    self._delete_quietly(old_key)
+                    self._saved(session, token, payload)
+                    return self._send(session, now)
+                session._record = None
+                tries.pause()
+        return self._gone(session)
+
+    def _moved(self, old_key: str, new_key: str, record: Record) -> bool:
+        """Whether the old record could be ended; if not, the new one goes again."""
+        try:
+            moved = self.store.update(old_key, ENDED, _ENDED_TTL, record.version)
+        except StoreError:
+            # Keys may be on different hosts: the new one's can be up while the old one's is down.
+            self._delete_quietly(new_key)
+            raise
+        if not moved:
+            self.store.delete(new_key)
+        return moved
+
+    def _end(self, session: Session, now: int) -> list[str]:
+        known = session._key
+        if known:
+            self.store.delete(known)
+        self._forget(session)
+        session._ended = session._renewed = False
+        # Once the headers are out, no cookie can tell the visitor of another id.
+        if not is_empty(session) and not session._sent:
+            return self._create(session, pack(self._serializer, session), now)
+        session._dirty = session._forced = False
+        return [] if not known else [self._cookie.delete(session._https)]
+
+    def _keep_alive(self, session: Session, now: int) -> list[str]:
+        record = session._record
+        session._dirty = session._forced = False
+        if record is None or not session._key:
+            return []
+        if not self._records.is_current(sealed_in(record)):
+            return self._update(session, pack(self._serializer, session), now)
+        expires = self._lifetimes.expires(session._created, now)
+        if abs(expires - record.expires) * 10 < self._lifetimes.idle or not self._touch(session._key, expires - now):
+            return []
+        session._record = record._replace(expires=expires)
+        session._refresh_only = True
+        return self._send(session, now) if self._refresh_on and session._was_permanent else []
+
+    def _touch(self, key: str, ttl: int) -> bool:
+        try:
+            return self.store.touch(key, max(ttl, 1))
+        except StoreError:
+            logger.warning("the stored session %s… was read, but its end could not be moved", key[:8], exc_info=True)
+            return False
+
+    def _delete_quietly(self, key: str) -> None:
+        try:
+            self.store.delete(key)
+        except StoreError:
+            logger.warning("the ended session %s… could not be removed; it expires by itself", key[:8], exc_info=True)
+
+    def _take_over(self, session: Session, now: int) -> Record | None:
+        """Bring in what others have saved since; None: the session was ended."""
+        found = self._find(session._token, now)
+        if found is None:
+            return None
+        record, contents, payload = found
+        merge(self._serializer, session, contents)
+        session._record, session._payload = record, payload
+        return record
+
+    def _gone(self, session: Session) -> list[str]:
+        logger.info("the session %s… was ended by another request; its changes are dropped", session._key[:8])
+        self._forget(session)
+        session._dirty = session._forced = session._renewed = False
+        session._dropped = True
+        return []
+
+    def _forget(self, session: Session) -> None:
+        session._token = session._key = ""
+        session._payload, session._record = b"", None
+
+    def _saved(self, session: Session, token: str, payload: bytes) -> None:
+        session._token, session._key = token, key_of(token)
+        session._payload, session._record = payload, None
+        session._dirty = session._forced = session._renewed = session._ended = False
+        session._exposed = True
+
+    def _sealed(self, session: Session, token: str, payload: bytes) -> bytes:
+        return joined(session._created, self._records.seal(token, key_of(token), payload))
+
+    def _index(self, session: Session) -> dict[str, Any]:
+        return {"principal": session._principal} if self._indexed else {}
+
+    def _ttl(self, session: Session, now: int) -> int:
+        return max(1, self._lifetimes.expires(session._created, now) - now)
+
+    # Answering
+
+    def _send_if_it_moves(self, session: Session, now: int) -> list[str]:
+        permanent = dict.get(session, "_permanent") is True
+        if not (permanent or session._was_permanent):
+            return []
+        return self._send(session, now)
+
+    def _send(self, session: Session, now: int) -> list[str]:
+        permanent = session._was_permanent = dict.get(session, "_permanent") is True
+        expires = self._lifetimes.expires(session._created, now) if permanent else None
+        return [self._cookie.set(session._token, session._https, expires)]
+
+
+def _created(contents: Contents) -> int:
+    if contents.created is None:
+        raise BadToken("bad_payload")
+    return contents.created

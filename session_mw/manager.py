@@ -1,0 +1,265 @@
+"""The engine: opens a visitor's session, and commits it. It knows requests, but no WSGI application."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from session_mw.codecs.records import PlainRecords, Records
+from session_mw.codecs.signed import SignedCodec
+from session_mw.cookies import SessionCookie
+from session_mw.exceptions import ConfigurationError
+from session_mw.headers import VARY, Header, with_session_headers
+from session_mw.homes.contents import Lifetimes
+from session_mw.homes.cookie import CookieHome
+from session_mw.homes.listing import SessionInfo, indexed, list_sessions
+from session_mw.homes.store import StoreHome
+from session_mw.keys import key_bytes
+from session_mw.mapping import SETTING_NAMES, settings_from_mapping, unknown_setting
+from session_mw.protocols import Codec, Store
+from session_mw.session import UNTOUCHED, NullSession, Session
+from session_mw.settings import SettingNames, Settings
+from session_mw.stores.urls import open_store
+from session_mw.tagged_json import TaggedJSON
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+Environ = dict[str, Any]
+
+
+class SessionManager:
+    """Opens sessions from requests and commits them as response headers.
+
+    One manager serves all requests and threads of an application. It is built once, and
+    every setting is checked then.
+
+    Args:
+        secret_key: Signs the cookie. None without a store: sessions can be read, as empty.
+        **settings: The fields of :class:`~session_mw.settings.Settings`.
+
+    Attributes:
+        settings: The settings, checked; durations are whole seconds.
+        store: The store, or None if sessions live in the cookie.
+        cookie_name: The cookie's name.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+
+    def __init__(self, secret_key: str | bytes | None = None, **settings: Unpack[SettingNames]) -> None:
+        for name in settings:
+            if name not in SETTING_NAMES:
+                raise unknown_setting(name)
+        self.settings = checked = Settings(secret_key, **settings)
+        self.cookie_name = checked.cookie_name
+        self.cookie = _cookie(checked)
+        self.store = open_store(checked.store) if isinstance(checked.store, str) else checked.store
+        self._home = _home(checked, self.cookie, self.store)
+        self._load = None if self._home is None else partial(_load, self._home)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Build a manager from Flask's config names, ours in lower case, and texts of an .ini file.
+
+        Raises:
+            ConfigurationError: A name or a value is wrong.
+        """
+        return cls(**settings_from_mapping(mapping))
+
+    def __repr__(self) -> str:
+        home = "none" if self._home is None else "cookie" if self.store is None else type(self.store).__name__
+        return f"<SessionManager cookie_name={self.cookie_name!r} sessions in: {home}>"
+
+    def open(self, environ: Mapping[str, Any]) -> Session:
+        """The visitor's session; nothing is verified, decoded or fetched before it is touched.
+
+        Args:
+            environ: The request's WSGI environ (PEP 3333); ``{"HTTP_COOKIE": …}`` is enough.
+        """
+        if self._home is None:
+            null = NullSession()
+            null._owner = self
+            return null
+        session = Session(UNTOUCHED)
+        session._owner = self
+        session._load = self._load
+        header = environ.get("HTTP_COOKIE", "")
+        if self.cookie_name in header:
+            session._header = header
+            if header.count(self.cookie_name) > 1:
+                session._place = _place(environ)
+        if environ.get("wsgi.url_scheme") == "https":
+            session._https = True
+        return session
+
+    def commit(self, session: Session) -> list[Header]:
+        """Save what has changed since the last commit.
+
+        Args:
+            session: One that this manager opened.
+
+        Returns:
+            The headers to add to the response: none, ``Vary``, or ``Vary`` and ``Set-Cookie``.
+
+        Raises:
+            NotSerializable: The session holds what cannot be written.
+            CookieTooLarge: A browser would not keep the cookie.
+            StoreError: The store failed; nothing was promised to the visitor.
+        """
+        home = self._home
+        if home is None:
+            return []
+        if session._load is not None and not session._forced:
+            if not session._header and not session.accessed:
+                return []
+            return self._commit_unloaded(session, home)
+        session._open()
+        cookies = home.save(session, int(time.time()))
+        if not cookies:
+            return [VARY]
+        if session._conflict:
+            cookies = [*self._deletions(session), *cookies]
+        return [VARY, *[("Set-Cookie", cookie) for cookie in cookies]]
+
+    def respond(self, session: Session, headers: list[Header]) -> list[Header]:
+        """Commit as the last thing in a request, and put the session's headers in: for adapters.
+
+        A change made to the session afterwards is logged as a warning.
+
+        Args:
+            session: One that this manager opened.
+            headers: The response's; left as they are.
+
+        Returns:
+            The response's headers and the session's: one ``Vary``, one cookie of the session's name.
+
+        Raises:
+            NotSerializable: As from :meth:`commit`, like all others.
+        """
+        added = self.commit(session)
+        session._sent = True
+        return with_session_headers(headers, added, session, self.cookie_name)
+
+    def opened(self, found: object) -> TypeGuard[Session]:
+        """Whether the object is a session that this manager opened."""
+        return isinstance(found, Session) and found._owner is self
+
+    def sessions_of(self, principal: str) -> list[SessionInfo]:
+        """The live sessions of a principal, the last used first: for a page "your devices".
+
+        Raises:
+            ConfigurationError: The sessions are in the cookie, or the store has no index.
+            StoreError: The store does not answer.
+        """
+        return list_sessions(indexed(self.store), principal, self.settings.lifetime_seconds)
+
+    def end(self, session_id: str) -> None:
+        """End the session that has this :attr:`Session.id`, wherever it is in use."""
+        self._stored().delete(session_id)
+
+    def end_all(self, principal: str, *, keep: Session | None = None) -> int:
+        """End all sessions of a principal.
+
+        Args:
+            keep: One to leave: that of the request, say.
+
+        Returns:
+            How many were ended.
+        """
+        kept = None if keep is None else keep.id
+        keys = [key for key in indexed(self.store).keys_of(principal) if key != kept]
+        for key in keys:
+            self._stored().delete(key)
+        return len(keys)
+
+    def close(self) -> None:
+        """Close the store, if there is one."""
+        if self.store is not None:
+            self.store.close()
+
+    def _commit_unloaded(self, session: Session, home: CookieHome | StoreHome) -> list[Header]:
+        # Flask says accessed without asking for anything; a load that failed has said it too.
+        cookies = home.refresh_untouched(session, int(time.time())) if session._header else []
+        if not (cookies or session.accessed):
+            return []
+        return [VARY, *(("Set-Cookie", cookie) for cookie in cookies)]
+
+    def _deletions(self, session: Session) -> list[str]:
+        """What rids a visitor of several genuine cookies, so that the new one stands alone."""
+        session._conflict = False
+        host, path = session._place or ("", "/")
+        return self.cookie.delete_elsewhere(host, path, session._https)
+
+    def _stored(self) -> Store:
+        if self.store is None:
+            raise ConfigurationError("a session in the cookie cannot be ended from elsewhere; use a store")
+        return self.store
+
+
+def _load(home: CookieHome | StoreHome, session: Session) -> None:
+    home.load(session, int(time.time()))
+
+
+def _place(environ: Mapping[str, Any]) -> tuple[str, str]:
+    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+    return host, environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"
+
+
+def _cookie(settings: Settings) -> SessionCookie:
+    return SessionCookie(
+        settings.cookie_name,
+        domain=settings.cookie_domain,
+        path=settings.cookie_path,
+        secure=settings.cookie_secure,
+        httponly=settings.cookie_httponly,
+        samesite=settings.cookie_samesite,
+        partitioned=settings.cookie_partitioned,
+    )
+
+
+def _home(settings: Settings, cookie: SessionCookie, store: Store | None) -> CookieHome | StoreHome | None:
+    lifetimes = Lifetimes(settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds)
+    refresh = settings.refresh_each_request
+    if store is not None:
+        return StoreHome(store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh)
+    if settings.secret_key is not None:
+        return CookieHome(_codec(settings, settings.secret_key), TaggedJSON(), cookie, lifetimes, refresh)
+    return None
+
+
+def _codec(settings: Settings, secret_key: str | bytes) -> Codec:
+    if not settings.encrypt:
+        return SignedCodec(secret_key, settings.secret_key_fallbacks, salt=settings.salt, digest=settings.digest)
+    encrypted = _encryption("encrypt=True")
+    codec: Codec = encrypted.EncryptedCodec(*_keys(settings), cookie_name=settings.cookie_name, salt=settings.salt)
+    return codec
+
+
+def _records(settings: Settings) -> Records:
+    if not settings.store_encryption:
+        return PlainRecords(settings.cookie_name, settings.salt)
+    encrypted = _encryption("store_encryption=True")
+    records: Records = encrypted.EncryptedRecords(
+        *_keys(settings), cookie_name=settings.cookie_name, salt=settings.salt
+    )
+    return records
+
+
+def _keys(settings: Settings) -> tuple[bytes, list[bytes]]:
+    keys = (settings.secret_key, *settings.secret_key_fallbacks)
+    current, *fallbacks = (key_bytes("secret_key", key) for key in keys)
+    return current, fallbacks
+
+
+def _encryption(setting: str) -> ModuleType:
+    try:
+        return import_module("session_mw.codecs.encrypted")
+    except ImportError as error:
+        raise ConfigurationError(
+            f'{setting} needs the package cryptography: python -m pip install "session_mw[encrypted]"'
+        ) from error

@@ -1,0 +1,42 @@
+"""The log of cookies that were refused: a reason and a fingerprint, never the token."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+
+from session_mw.exceptions import BadToken
+
+logger = logging.getLogger("session_mw")
+
+_LEVELS = {"expired": logging.DEBUG, "bad_payload": logging.WARNING, "ambiguous": logging.WARNING}
+
+
+class RefusalLog:
+    """Logs refusals; ``expired`` at DEBUG, what anyone can send at INFO, what only a key's holder can at WARNING.
+
+    The fingerprint tells whether two lines of one process speak of the same token. Its key
+    is random, so that nobody can test a guessed token against a log.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(16)
+
+    def refused(self, token: str, error: Exception) -> None:
+        """Log that a cookie's value was refused because of ``error``."""
+        self.log(error.reason if isinstance(error, BadToken) else "bad_payload", token)
+
+    def log(self, reason: str, token: str) -> None:
+        """Log that a cookie's value was refused for a reason in one word."""
+        level = _LEVELS.get(reason, logging.INFO)
+        if logger.isEnabledFor(level):
+            logger.log(level, "session cookie refused: %s (fingerprint %s)", reason, self._fingerprint(token))
+
+    def old_key(self, token: str, what: str = "session cookie") -> None:
+        """Log that a cookie, or a stored session, was accepted because a fallback key opens it."""
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s accepted by an old key (fingerprint %s)", what, self._fingerprint(token))
+
+    def _fingerprint(self, token: str) -> str:
+        return hashlib.blake2b(token.encode(errors="replace"), key=self._key, digest_size=6).hexdigest()

@@ -1,0 +1,208 @@
+"""Every setting, checked when it is set; and settings read from a mapping of names and texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal, NoReturn, TypedDict
+
+from session_mw.cookies import DOMAIN, MAX_COOKIE, NAME, PATH
+from session_mw.exceptions import ConfigurationError
+from session_mw.keys import key_bytes, warn_if_weak
+from session_mw.protocols import Store, is_store
+
+# A browser caps a cookie's age at 400 days (RFC 6265bis); this bound only keeps dates printable.
+MAX_LIFETIME = 1000 * 366 * 86400
+
+
+class SettingNames(TypedDict, total=False):
+    """The settings as keyword arguments, for type checkers; :class:`Settings` says what they mean."""
+
+    secret_key_fallbacks: Sequence[str | bytes]
+    salt: str
+    cookie_name: str
+    cookie_domain: str | None
+    cookie_path: str
+    cookie_secure: bool | Literal["auto"]
+    cookie_httponly: bool
+    cookie_samesite: str | None
+    cookie_partitioned: bool
+    lifetime: timedelta | int
+    absolute_lifetime: timedelta | int | None
+    refresh_each_request: bool
+    leeway: timedelta | int
+    digest: str
+    encrypt: bool
+    store_encryption: bool
+    store: Store | str | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a manager is built from.
+
+    Raises:
+        ConfigurationError: A setting is wrong; the message names it, its value and the remedy.
+    """
+
+    secret_key: str | bytes | None = field(default=None, repr=False)
+    """Signs the cookie. None without a store: a session that can only be read, as empty."""
+    secret_key_fallbacks: Sequence[str | bytes] = field(default=(), repr=False)
+    """Old keys, newest first; they only verify."""
+    salt: str = "cookie-session"
+    """Separates this cookie's tokens from those of another cookie with the same key."""
+    cookie_name: str = "session"
+    cookie_domain: str | None = None
+    cookie_path: str = "/"
+    cookie_secure: bool | Literal["auto"] = "auto"
+    """"auto": over https, and always where a prefix, SameSite=None or Partitioned needs it."""
+    cookie_httponly: bool = True
+    cookie_samesite: str | None = "Lax"
+    cookie_partitioned: bool = False
+    lifetime: timedelta | int = timedelta(days=31)
+    """Seconds or timedelta for which a session is valid after its last writing (cookie) or use (store)."""
+    absolute_lifetime: timedelta | int | None = None
+    """Seconds or timedelta for which a session is valid after its creation, whatever the refreshes."""
+    refresh_each_request: bool = True
+    """Send the cookie of a permanent session on every response."""
+    leeway: timedelta | int = 60
+    """Seconds or timedelta by which a timestamp may lie in the future."""
+    digest: str = "sha1"
+    """HMAC's hash: sha1 (Flask's), sha256 or sha512."""
+    encrypt: bool = False
+    """Encrypt the cookie (AES-256-GCM) instead of signing it only."""
+    store_encryption: bool = False
+    """Encrypt stored records under the secret key and the visitor's token."""
+    store: Store | str | None = field(default=None, repr=False)
+    """Where sessions live on the server, or its URL; None: in the cookie."""
+
+    def __reduce__(self) -> NoReturn:
+        # A pickle would hold the keys.
+        raise TypeError("settings cannot be pickled; build the manager in each process")
+
+    def __post_init__(self) -> None:
+        self._check_keys()
+        self._check_types()
+        self._check_cookie()
+        self._check_security()
+        _ = self.lifetime_seconds, self.absolute_seconds, self.leeway_seconds
+
+    @property
+    def lifetime_seconds(self) -> int:
+        """``lifetime`` in whole seconds."""
+        return _seconds("lifetime", self.lifetime)
+
+    @property
+    def absolute_seconds(self) -> int | None:
+        """``absolute_lifetime`` in whole seconds, or None."""
+        return None if self.absolute_lifetime is None else _seconds("absolute_lifetime", self.absolute_lifetime)
+
+    @property
+    def leeway_seconds(self) -> int:
+        """``leeway`` in whole seconds."""
+        return _seconds("leeway", self.leeway)
+
+    def _check_keys(self) -> None:
+        if isinstance(self.secret_key_fallbacks, (str, bytes)) or not isinstance(self.secret_key_fallbacks, Sequence):
+            raise ConfigurationError("secret_key_fallbacks is a list of keys; write [key], also for a single one")
+        keys = [("secret_key", self.secret_key)] if self.secret_key is not None else []
+        keys += [("secret_key_fallbacks", key) for key in self.secret_key_fallbacks]
+        for name, key in keys:
+            warn_if_weak(name, key_bytes(name, key))
+        if self.secret_key is None and self.secret_key_fallbacks:
+            raise ConfigurationError("secret_key_fallbacks without a secret_key: set the key that signs, too")
+
+    def _check_types(self) -> None:
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(f"{name} is True or False, not {getattr(self, name)!r}")
+        if not isinstance(self.salt, str) or not self.salt or not _has_bytes(self.salt):
+            raise ConfigurationError(f"salt is a non-empty str, not {self.salt!r}")
+        if self.digest not in ("sha1", "sha256", "sha512"):
+            raise ConfigurationError(f"digest is 'sha1', 'sha256' or 'sha512', not {self.digest!r}")
+        if not (self.store is None or isinstance(self.store, str) or is_store(self.store)):
+            # Not shown: a URL in the wrong type may hold a password.
+            raise ConfigurationError(f"store is a URL or an object with a Store's methods, not {_kind(self.store)}")
+
+    def _check_cookie(self) -> None:
+        _match("cookie_name", self.cookie_name, NAME, "letters, digits and !#$%&'*+-.^_`|~ (RFC 6265)")
+        if len(self.cookie_name) > MAX_COOKIE // 4:
+            raise ConfigurationError(f"cookie_name has {len(self.cookie_name)} characters; leave room for the value")
+        _match("cookie_path", self.cookie_path, PATH, "'/' and then printable ASCII without space and ';'")
+        if self.cookie_domain is not None:
+            _match("cookie_domain", self.cookie_domain, DOMAIN, "a host name such as 'example.com', or None")
+        if not isinstance(self.cookie_secure, bool) and self.cookie_secure != "auto":
+            raise ConfigurationError(f"cookie_secure is True, False or 'auto', not {self.cookie_secure!r}")
+        if self.cookie_samesite not in ("Lax", "Strict", "None", None):
+            raise ConfigurationError(
+                f"cookie_samesite is 'Lax', 'Strict', 'None' or None to leave it out, not {self.cookie_samesite!r}"
+            )
+        self._check_prefix()
+
+    def _check_prefix(self) -> None:
+        prefix = self.cookie_name.lower()
+        if prefix.startswith("__host-") and (self.cookie_domain is not None or self.cookie_path != "/"):
+            raise ConfigurationError(
+                f"cookie_name {self.cookie_name!r}: browsers refuse the __Host- prefix with a Domain or with another "
+                "Path than '/'; leave cookie_domain and cookie_path out, or choose another name"
+            )
+        if prefix.startswith(("__http-", "__host-http-")) and not self.cookie_httponly:
+            raise ConfigurationError(f"cookie_name {self.cookie_name!r}: browsers refuse this prefix without HttpOnly")
+        reason = self._reason_for_secure()
+        if reason and not self.cookie_secure:
+            raise ConfigurationError(f"cookie_secure=False: browsers refuse {reason} without Secure; leave it out")
+        if reason:
+            object.__setattr__(self, "cookie_secure", True)
+
+    def _reason_for_secure(self) -> str | None:
+        if self.cookie_name.lower().startswith(("__host-", "__secure-", "__http-")):
+            return f"a cookie named {self.cookie_name!r}"
+        if self.cookie_partitioned:
+            return "Partitioned"
+        return "SameSite=None" if self.cookie_samesite == "None" else None
+
+    def _check_security(self) -> None:
+        if self.encrypt and self.store is not None:
+            raise ConfigurationError(
+                "encrypt=True is for sessions in the cookie; with a store, whose cookie is only a random id, "
+                "store_encryption=True encrypts the records"
+            )
+        if self.encrypt and self.secret_key is None:
+            raise ConfigurationError("encrypt=True needs a secret_key")
+        if self.store_encryption and (self.store is None or self.secret_key is None):
+            raise ConfigurationError("store_encryption=True needs a store and a secret_key")
+
+
+_FLAGS = (
+    "cookie_httponly",
+    "cookie_partitioned",
+    "refresh_each_request",
+    "encrypt",
+    "store_encryption",
+)
+
+
+def _has_bytes(text: str) -> bool:
+    """Whether UTF-8 can write the text: it cannot where a surrogate stands alone."""
+    return text.encode(errors="replace").decode() == text
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+
+
+def _match(name: str, value: object, pattern: re.Pattern[str], expected: str) -> None:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ConfigurationError(f"{name} is {expected}; {value!r} is not")
+
+
+def _seconds(name: str, value: Any) -> int:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    least = 0 if name == "leeway" else 1
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds <= MAX_LIFETIME:
+        raise ConfigurationError(
+            f"{name} is a timedelta or a number of seconds from {least} to {MAX_LIFETIME}; {value!r} is not"
+        )
+    return int(seconds)

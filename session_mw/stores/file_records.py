@@ -1,0 +1,157 @@
+r"""One record, one file: how it is written, and what is not taken for one.
+
+A file is one line, then the data:
+
+    session_mw 1 <expires> <version> <bytes of data> <principal as JSON>\n<data>
+
+It is written under another name and renamed, so whoever opens it sees the old record or the
+new one, whole. What does not begin so is not ours: it is never read on, replaced or removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import stat
+from typing import NamedTuple
+
+MAGIC = b"session_mw 1 "
+_HEADER = re.compile(rb"session_mw 1 ([0-9]{1,15}) ([0-9a-f]{16}) ([0-9]{1,15}) (null|\"[\x20-\x7f]*\")")
+_HEADER_AT_MOST = 1024
+
+
+class NotOurs(Exception):
+    """A symlink, a directory or a file that no store wrote stands in the place of a record."""
+
+
+class Stored(NamedTuple):
+    """A record and whose it is."""
+
+    data: bytes
+    version: str
+    expires: int
+    principal: str | None
+
+
+BROKEN = Stored(b"", "", 0, None)
+"""What a file of ours that was cut short (by a power cut, say) reads as: long expired."""
+
+
+def new_version() -> str:
+    """A version that no record had before."""
+    return secrets.token_hex(8)
+
+
+def read(path: str) -> Stored | None:
+    """Read a record; None if there is no file.
+
+    Raises:
+        NotOurs: Something else is there.
+        OSError: The file cannot be read.
+    """
+    content, size = _content(path, None)
+    if not size:
+        return None
+    header, _, data = content.partition(b"\n")
+    return _unpacked(header, size)._replace(data=data)
+
+
+def read_header(path: str) -> Stored | None:
+    """Read a record without its data. Raises as :func:`read`."""
+    content, size = _content(path, _HEADER_AT_MOST)
+    if not size:
+        return None
+    header, line_end, _ = content.partition(b"\n")
+    return _unpacked(header, size) if line_end else read(path)
+
+
+def write(path: str, stored: Stored) -> None:
+    """Put a record in its place, at once.
+
+    Raises:
+        OSError: It could not be written; what was there still is.
+    """
+    principal = json.dumps(stored.principal)
+    header = f"session_mw 1 {stored.expires} {stored.version} {len(stored.data)} {principal}\n"
+    temporary = temporary_name(path)
+    try:
+        _write_new(temporary, header.encode("ascii") + stored.data)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def temporary_name(path: str) -> str:
+    """Where a record is written before it is renamed to ``path``."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
+
+
+def is_abandoned(path: str, before: float) -> bool:
+    """Whether a temporary file is one of ours that a killed process left before that Unix time."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode) or status.st_mtime >= before:
+        return False
+    try:
+        return _content(path, len(MAGIC))[1] > 0
+    except NotOurs:
+        return status.st_size == 0
+
+
+def _content(path: str, at_most: int | None) -> tuple[bytes, int]:
+    """The file's first bytes and its size; a size of 0 if there is no file."""
+    try:
+        # O_NONBLOCK: opening a FIFO would wait for its other end
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b"", 0
+    except OSError as error:
+        # FreeBSD says EMLINK for a symlink, others ELOOP; a socket is ENXIO
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
+            raise NotOurs from None
+        raise
+    try:
+        content, size = _read_plain(descriptor, at_most)
+    finally:
+        os.close(descriptor)
+    if not content.startswith(MAGIC):
+        raise NotOurs
+    return content, size
+
+
+def _read_plain(descriptor: int, at_most: int | None) -> tuple[bytes, int]:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotOurs
+    wanted = status.st_size if at_most is None else at_most
+    content = os.read(descriptor, wanted)
+    while len(content) < min(wanted, status.st_size) and (more := os.read(descriptor, wanted - len(content))):
+        content += more
+    return content, status.st_size
+
+
+def _unpacked(header: bytes, size: int) -> Stored:
+    match = _HEADER.fullmatch(header)
+    if not match or len(header) + 1 + int(match[3]) != size:
+        return BROKEN
+    try:
+        principal = json.loads(match[4])
+    except ValueError:
+        return BROKEN
+    return Stored(b"", match[2].decode(), int(match[1]), principal)
+
+
+def _write_new(path: str, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)

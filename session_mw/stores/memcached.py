@@ -1,0 +1,199 @@
+"""Sessions in memcached, on one host or spread over several."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from session_mw.exceptions import ConfigurationError, StoreError
+from session_mw.protocols import Record
+from session_mw.stores.keys import is_key
+from session_mw.stores.memcached_host import Host
+from session_mw.stores.options import parse_url, positive, seconds, without_password
+
+PORT = 11211
+_TRIES = 100
+_LATEST = 99999999999999
+_HEADER = re.compile(rb"([0-9]{14}):([0-9a-f]{16}):")
+_HEADER_LENGTH = 32
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{0,186}", text):
+        raise ValueError(
+            "must be at most 186 printable ASCII characters without spaces (a key has 64, memcached's limit is 250)"
+        )
+    return text
+
+
+_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "prefix": _prefix,
+    "timeout": seconds,
+    "connect_timeout": seconds,
+    "max_idle": positive,
+}
+
+
+class MemcachedStore:
+    """Sessions in memcached, for any number of machines.
+
+    Nothing survives a restart of the server, and a server that is full drops what was not
+    used for longest: a session can end at any time. Each key has its host; while a host is
+    down its sessions raise ``StoreError``, and another host never answers for it. There is
+    no index of principals.
+
+    A record is ``00001700000000:9f86d081884c7d65:data…``: when it ends, its version, and
+    what was given. The version is not memcached's ``cas`` number, which a touch changes too;
+    that number guards each writing between its reading and its storing.
+
+    A session larger than the server keeps (1 MB, or its option ``-I``) is refused with
+    ``NotSerializable``, and the record stays as it was: the data is at fault, not the server.
+
+    Args:
+        hosts: Host and port of every server, the same on all machines; their order does not matter.
+        prefix: Stands before every key. Applications that share a server need different ones.
+        timeout: Seconds to wait for an answer.
+        connect_timeout: Seconds to wait for a connection.
+        max_idle: How many connections to each host are kept while they are not in use.
+
+    Raises:
+        ConfigurationError: No host, a host twice, or a prefix that cannot stand in a key.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[tuple[str, int]],
+        prefix: str = "session:",
+        timeout: float = 2.0,
+        connect_timeout: float = 2.0,
+        max_idle: int = 50,
+    ) -> None:
+        if not hosts or len(set(hosts)) < len(hosts):
+            raise ConfigurationError(f"memcached needs at least one host, and each of them once, not {list(hosts)!r}")
+        try:
+            self._prefix = _prefix(prefix)
+        except ValueError as problem:
+            raise ConfigurationError(f"the prefix {prefix!r} {problem}") from None
+        self._hosts = [Host(address, timeout, connect_timeout, max_idle) for address in hosts]
+
+    @classmethod
+    def from_url(cls, url: str) -> MemcachedStore:
+        """Make the store that ``memcached://host:11211,host2:11211`` names; it connects at the first use.
+
+        Options: ``prefix`` (``session:``), ``timeout`` and ``connect_timeout`` (2 seconds each),
+        ``max_idle`` (50 connections to each host).
+
+        Raises:
+            ConfigurationError: The URL has a mistake.
+        """
+        parsed = parse_url(url, _OPTIONS)
+        shown = without_password(url)
+        if parsed.scheme != "memcached" or parsed.path not in ("", "/"):
+            raise ConfigurationError(f"{shown!r} should be like memcached://host:11211,host2:11211, without a path")
+        if parsed.user or parsed.password:
+            raise ConfigurationError(f"{shown!r} has a user or password; memcached's text protocol has no log-in")
+        hosts = parsed.hosts or [("localhost", PORT)]
+        return cls([(host, port or PORT) for host, port in hosts], **parsed.options)
+
+    def __repr__(self) -> str:
+        hosts = ",".join(host.name for host in self._hosts)
+        return f"<{type(self).__name__} memcached://{hosts} prefix={self._prefix!r}>"
+
+    def load(self, key: str) -> Record | None:
+        """Read a record. A value that is none is a record without data."""
+        return _live(self._host(key).call("get", self._prefix + key))
+
+    def create(self, key: str, data: bytes, ttl: int) -> bool:
+        """Write a new record, unless the key is taken."""
+        host, name = self._host(key), self._prefix + key
+        version = _new_version()
+        value = _value(_ends(ttl), version, data)
+        if host.call("add", name, value, expire=host.expiry(ttl)):
+            return True
+        found, cas = host.call("gets", name)
+        if _version_in(found) == version:
+            # The connection dropped after the server had stored it.
+            return True
+        if cas is None or _live(found) is not None:
+            return False
+        return bool(host.call("cas", name, value, cas, expire=host.expiry(ttl)))
+
+    def update(self, key: str, data: bytes, ttl: int, version: Any) -> bool:
+        """Write a record that still has the version."""
+        new = _new_version()
+        value = _value(_ends(ttl), new, data)
+        return self._change(key, ttl, lambda record: value if record.version == version else None, new)
+
+    def touch(self, key: str, ttl: int) -> bool:
+        """Let the record end ``ttl`` seconds from now."""
+        ends = _ends(ttl)
+        return self._change(key, ttl, lambda record: _value(ends, record.version, record.data))
+
+    def delete(self, key: str) -> None:
+        """Remove the record, if there is one."""
+        if is_key(key):
+            self._host(key).call("delete", self._prefix + key)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for host in self._hosts:
+            host.close()
+
+    def _change(self, key: str, ttl: int, changed: Callable[[Record], bytes | None], new: bytes | None = None) -> bool:
+        """Store what ``changed`` makes of the live record; again, if something else was faster.
+
+        False if there is no live record, or ``changed`` wants nothing stored.
+        """
+        host, name = self._host(key), self._prefix + key
+        for _ in range(_TRIES):
+            found, cas = host.call("gets", name)
+            version, record = _version_in(found), _live(found)
+            if new is not None and version == new:
+                return True
+            value = changed(record) if record and version else None
+            if value is None:
+                return False
+            if host.call("cas", name, value, cas, expire=host.expiry(ttl)):
+                return True
+        raise StoreError(f"a record in memcached was changed by others {_TRIES} times in a row")
+
+    def _host(self, key: str) -> Host:
+        """The key's host: the one that a hash of both ranks first.
+
+        A host that is added or taken away moves only the keys that it gets or had
+        (Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous", 1996).
+        """
+        if len(self._hosts) == 1:
+            return self._hosts[0]
+        return max(self._hosts, key=lambda host: hashlib.sha256(f"{host.name} {key}".encode()).digest())
+
+
+def _ends(ttl: int) -> int:
+    return min(int(time.time()) + ttl, _LATEST)
+
+
+def _new_version() -> bytes:
+    return os.urandom(8).hex().encode()
+
+
+def _value(ends: int, version: bytes, data: bytes) -> bytes:
+    return b"%014d:%b:" % (ends, version) + data
+
+
+def _version_in(value: bytes | None) -> bytes | None:
+    head = _HEADER.match(value or b"")
+    return head and head[2]
+
+
+def _live(value: bytes | None) -> Record | None:
+    if value is None:
+        return None
+    head = _HEADER.match(value)
+    if head is None:
+        return Record(b"", b"", _LATEST)
+    expires = int(head[1])
+    return Record(value[_HEADER_LENGTH:], head[2], expires) if expires > int(time.time()) else None

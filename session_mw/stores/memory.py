@@ -1,0 +1,129 @@
+"""Sessions in a dict."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from typing import Any
+
+from session_mw.exceptions import ConfigurationError
+from session_mw.protocols import Record
+from session_mw.stores import forking
+from session_mw.stores.options import parse_url, without_password
+
+# Two looked at for each one created: expired records can never outnumber the live ones for long.
+LOOKED_AT_PER_CREATE = 2
+
+
+class MemoryStore:
+    """Sessions in this process's memory, for tests, development and one-process sites.
+
+    Nothing survives a restart. A forked process starts with a copy and goes its own way, so
+    with several worker processes a session is known to one of them only. Expired records
+    are removed little by little, as new ones are created.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[str, Record] = {}
+        self._principals: dict[str, str] = {}
+        self._keys: dict[str, set[str]] = {}
+        self._versions = itertools.count(1)
+        self._to_look_at: list[str] = []
+        self._lock = threading.RLock()
+        forking.watch(self)
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore of {len(self._records)} records>"
+
+    @classmethod
+    def from_url(cls, url: str) -> MemoryStore:
+        """Make the store of ``memory://``.
+
+        Raises:
+            ConfigurationError: The URL has a host, a path or an option.
+        """
+        parsed = parse_url(url, {})
+        if parsed.hosts or parsed.path:
+            raise ConfigurationError(f"{without_password(url)!r}: memory has no place; write 'memory://'")
+        return cls()
+
+    def load(self, key: str) -> Record | None:
+        """As :meth:`session_mw.protocols.Store.load`."""
+        record = self._records.get(key)
+        return None if record is None or record.expires <= time.time() else record
+
+    def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
+        """As :meth:`session_mw.protocols.IndexedStore.create`."""
+        with self._lock:
+            self._sweep_a_little()
+            if self.load(key) is not None:
+                return False
+            self._put(key, data, ttl, principal)
+            return True
+
+    def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
+        """As :meth:`session_mw.protocols.IndexedStore.update`."""
+        with self._lock:
+            record = self.load(key)
+            if record is None or record.version != version:
+                return False
+            self._put(key, data, ttl, principal)
+            return True
+
+    def touch(self, key: str, ttl: int) -> bool:
+        """As :meth:`session_mw.protocols.Store.touch`."""
+        with self._lock:
+            record = self.load(key)
+            if record is None:
+                return False
+            self._records[key] = record._replace(expires=int(time.time()) + ttl)
+            return True
+
+    def delete(self, key: str) -> None:
+        """As :meth:`session_mw.protocols.Store.delete`."""
+        with self._lock:
+            self._records.pop(key, None)
+            self._unlist(key)
+
+    def keys_of(self, principal: str) -> list[str]:
+        """As :meth:`session_mw.protocols.IndexedStore.keys_of`."""
+        with self._lock:
+            return [key for key in self._keys.get(principal, ()) if self.load(key) is not None]
+
+    def close(self) -> None:
+        """Forget every session."""
+        with self._lock:
+            for kept in (self._records, self._principals, self._keys, self._to_look_at):
+                kept.clear()
+
+    def before_fork(self) -> None:
+        """Called by :mod:`session_mw.stores.forking`."""
+        self._lock.acquire()
+
+    def after_fork(self) -> None:
+        """Called by :mod:`session_mw.stores.forking`."""
+        self._lock.release()
+
+    def _put(self, key: str, data: bytes, ttl: int, principal: str | None) -> None:
+        if self._principals.get(key) != principal:
+            self._unlist(key)
+            if principal is not None:
+                self._principals[key] = principal
+                self._keys.setdefault(principal, set()).add(key)
+        self._records[key] = Record(data, next(self._versions), int(time.time()) + ttl)
+
+    def _unlist(self, key: str) -> None:
+        principal = self._principals.pop(key, None)
+        if principal is not None:
+            self._keys[principal].discard(key)
+            if not self._keys[principal]:
+                del self._keys[principal]
+
+    def _sweep_a_little(self) -> None:
+        if not self._to_look_at:
+            self._to_look_at = list(self._records)
+        for _ in range(min(LOOKED_AT_PER_CREATE, len(self._to_look_at))):
+            key = self._to_look_at.pop()
+            if self.load(key) is None:
+                self.delete(key)

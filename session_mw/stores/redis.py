@@ -1,0 +1,220 @@
+"""Sessions in Redis or Valkey: one server, TLS, Sentinel or Cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from redis import Redis
+from redis.cluster import RedisCluster
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+
+from session_mw.exceptions import ConfigurationError, StoreError
+from session_mw.protocols import Record
+from session_mw.stores import redis_scripts as lua
+from session_mw.stores.keys import is_key
+from session_mw.stores.options import without_password
+from session_mw.stores.redis_urls import Client, close, connector
+
+_DRIVER_ERRORS = (RedisError, RedisClusterException, OSError)
+_LISTED_AT_ONCE = 500
+
+
+class RedisStore:
+    """Sessions in Redis or Valkey, for any number of machines.
+
+    What survives a restart of the server is what it persists: with ``appendonly yes`` all
+    but the last second, with the default snapshots what the last one holds, else nothing.
+    A server with a ``maxmemory-policy`` that evicts keys ends sessions when it is full.
+
+    Each operation is one round trip; a second one keeps the index when a record with a
+    principal is touched or deleted and, under Cluster, written. A connection that drops is
+    tried once more; that is safe for writing too, because a write recognizes itself.
+
+    Args:
+        client: A redis-py client that returns bytes, or a function that makes it at the
+            first use (a ``RedisCluster`` connects as soon as it is made). The store closes it.
+        prefix: Stands before every key. Applications that share a server need different ones.
+
+    Raises:
+        ConfigurationError: The client decodes responses.
+    """
+
+    def __init__(self, client: Client | Callable[[], Client], prefix: str = "session:") -> None:
+        self._client: Any = None
+        if isinstance(client, (Redis, RedisCluster)):
+            self._client = _returning_bytes(client)
+        elif callable(client):
+            self._connect = client
+        else:
+            raise ConfigurationError(
+                f"a redis-py client is needed, not {type(client).__name__}; see RedisStore.from_url"
+            )
+        self._prefix = prefix
+        self._shown = type(client).__name__
+
+    @classmethod
+    def from_url(cls, url: str) -> RedisStore:
+        """Make the store that a URL names; it connects at the first use.
+
+        ``redis://user:password@host:6379/0``, ``rediss://…`` (TLS),
+        ``redis+sentinel://host:26379,host2:26379/master/0``, ``redis+cluster://host:6379,host2:6379``,
+        and the same with ``valkey`` for ``redis``; ``rediss+sentinel`` and ``rediss+cluster`` use TLS.
+        User and password are the server's; Sentinels that want one of their own need a client
+        made by hand.
+
+        Options: ``prefix`` (``session:``), ``timeout`` and ``connect_timeout`` (2 seconds each),
+        ``max_connections`` (50), and with TLS ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``,
+        ``ssl_cert_reqs`` and ``ssl_check_hostname`` as in redis-py.
+
+        Raises:
+            ConfigurationError: The URL has a mistake.
+        """
+        connect, options = connector(url)
+        store = cls(connect, options.get("prefix", "session:"))
+        store._shown = without_password(url)
+        return store
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._shown} prefix={self._prefix!r}>"
+
+    def load(self, key: str) -> Record | None:
+        """Read a record. A value that is none is a record without data."""
+        try:
+            value = self._call("GET", self._prefix + key)
+        except StoreError as error:
+            if not _is_wrong_type(error.__cause__):
+                raise
+            value = b""
+        if value is None:
+            return None
+        head = lua.HEADER.match(value)
+        if head is None:
+            return Record(b"", b"", lua.LATEST)
+        expires = int(head[1])
+        return Record(value[lua.HEADER_LENGTH :], head[2], expires) if expires > int(time.time()) else None
+
+    def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
+        """Write a new record, unless the key is taken."""
+        return self._write(lua.CREATE, key, data, ttl, principal)
+
+    def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
+        """Write a record that still has the version."""
+        return isinstance(version, bytes) and self._write(lua.UPDATE, key, data, ttl, principal, version)
+
+    def touch(self, key: str, ttl: int) -> bool:
+        """Let the record end ``ttl`` seconds from now."""
+        now = int(time.time())
+        ends = min(now + ttl, lua.LATEST)
+        head = self._run(lua.TOUCH, [self._prefix + key], f"{ends:014d}", ttl, now)
+        if owner := lua.owner_in(head):
+            self._run(lua.LIST, [self._index(owner)], key, ends, ttl, now)
+        return bool(head)
+
+    def delete(self, key: str) -> None:
+        """Remove the record, if there is one."""
+        if not is_key(key):
+            # it could name the index
+            return
+        if owner := lua.owner_in(self._run(lua.DELETE, [self._prefix + key])):
+            self._call("ZREM", self._index(owner), key)
+
+    def keys_of(self, principal: str) -> list[str]:
+        """The keys of the principal's live records."""
+        owner, now = lua.owner_of(principal), int(time.time())
+        listed = self._run(lua.LISTED, [self._index(owner)], now)
+        keys = [key.decode("ascii", "replace") for key in listed]
+        return [
+            key for key, head in zip(keys, self._headers(keys), strict=True) if lua.is_live_and_of(head, owner, now)
+        ]
+
+    def close(self) -> None:
+        """Close the connections, and the client that was given to the store."""
+        if self._client is not None:
+            close(self._client)
+
+    def _write(
+        self, script: lua.Script, key: str, data: bytes, ttl: int, principal: str | None, *version: bytes
+    ) -> bool:
+        now = int(time.time())
+        ends = min(now + ttl, lua.LATEST)
+        owner, keys = lua.NOBODY, [self._prefix + key]
+        if principal is not None:
+            owner = lua.owner_of(principal)
+            keys += self._list(key, owner, ends, ttl, now)
+        value = lua.header(ends, os.urandom(8).hex(), owner) + data
+        return bool(self._run(script, keys, value, ttl, now, key, *version))
+
+    def _list(self, key: str, owner: str, ends: int, ttl: int, now: int) -> list[str]:
+        """List a key, or return the index for the script that writes the record.
+
+        A script may touch the keys of one slot of a cluster only. There the key is listed
+        before it is written, so that no record is ever without its place in the index.
+        """
+        index = self._index(owner)
+        if not isinstance(self._client or self._open(), RedisCluster):
+            return [index]
+        self._run(lua.LIST, [index], key, ends, ttl, now)
+        return []
+
+    def _index(self, owner: str) -> str:
+        return f"{self._prefix}principal:{owner}"
+
+    def _headers(self, keys: list[str]) -> Iterator[bytes]:
+        client = self._client or self._open()
+        for start in range(0, len(keys), _LISTED_AT_ONCE):
+            pipeline = client.pipeline(transaction=False)
+            for key in keys[start : start + _LISTED_AT_ONCE]:
+                pipeline.getrange(self._prefix + key, 0, lua.HEADER_LENGTH - 1)
+            try:
+                answers = pipeline.execute(raise_on_error=False)
+            except _DRIVER_ERRORS as error:
+                raise _failed(error) from error
+            yield from map(_header, answers)
+
+    def _run(self, script: lua.Script, keys: list[str], *args: str | bytes | int) -> Any:
+        try:
+            return self._call("EVALSHA", script.sha, len(keys), *keys, *args)
+        except StoreError as error:
+            if not isinstance(error.__cause__, NoScriptError):
+                raise
+        return self._call("EVAL", script.text, len(keys), *keys, *args)
+
+    def _call(self, *command: str | bytes | int) -> Any:
+        client = self._client or self._open()
+        try:
+            return client.execute_command(*command)
+        except _DRIVER_ERRORS as error:
+            raise _failed(error) from error
+
+    def _open(self) -> Any:
+        try:
+            # Without a lock: one that another thread holds during a fork stays locked in the child.
+            self._client = _returning_bytes(self._connect())
+        except _DRIVER_ERRORS as error:
+            raise _failed(error) from error
+        return self._client
+
+
+def _returning_bytes(client: Client) -> Client:
+    if client.get_encoder().decode_responses:
+        raise ConfigurationError("the Redis client decodes what it reads; make it with decode_responses=False")
+    return client
+
+
+def _header(answer: Any) -> bytes:
+    if isinstance(answer, Exception):
+        if _is_wrong_type(answer):
+            return b""
+        raise _failed(answer) from answer
+    return bytes(answer)
+
+
+def _is_wrong_type(error: BaseException | None) -> bool:
+    return str(error).startswith("WRONGTYPE")
+
+
+def _failed(error: Exception) -> StoreError:
+    return StoreError(f"Redis failed: {type(error).__name__}")

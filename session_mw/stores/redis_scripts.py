@@ -1,0 +1,142 @@
+"""What the Redis store runs inside the server, and how a record is laid out there.
+
+A record is one string, so that loading it is one GET:
+
+    00001700000000:9f86d081884c7d65:2c26b46b68ffc68ff99b453c1d304134:data…
+    when it ends   version          whose it is                      as it was given
+
+The index of a principal is a sorted set of keys, each scored with when its record ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+
+HEADER = re.compile(rb"([0-9]{14}):([0-9a-f]{16}):([0-9a-f]{32}):")
+HEADER_LENGTH = 65
+NOBODY = "0" * 32
+LATEST = 99999999999999
+"""The last Unix time that the header has room for; every timedelta from today on fits."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A Lua script under the name by which a server that has seen it knows it."""
+
+    text: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Redis names scripts so; nothing rests on the hash's strength
+        sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "sha", sha)
+
+
+# A value that is no string is no record, and no outage either.
+_RECORD = f"""
+local function header_of(record)
+  local head = redis.pcall('GETRANGE', record, 0, {HEADER_LENGTH - 1})
+  if type(head) == 'string' then return head end
+  if string.find(head.err, 'WRONGTYPE') then return 'no record' end
+  error(head.err)
+end
+local function version_in(head) return string.sub(head, 16, 31) end
+local function is_live(head, now)
+  local ends = string.sub(head, 15, 15) == ':' and tonumber(string.sub(head, 1, 14))
+  return ends and ends > tonumber(now)
+end
+"""
+
+# A score later than the record's end is harmless: whoever lists looks at the record.
+_LIST = """
+local function list(index, key, ends, ttl, now)
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
+  local listed = redis.call('ZSCORE', index, key)
+  if not listed or tonumber(listed) < tonumber(ends) then redis.call('ZADD', index, ends, key) end
+  if redis.call('TTL', index) < tonumber(ttl) then redis.call('EXPIRE', index, ttl) end
+end
+"""
+
+# The client makes the version. So a script that is sent again, because the connection dropped,
+# sees in the record that it was already carried out.
+_WRITE = """
+if KEYS[2] then list(KEYS[2], ARGV[4], string.sub(ARGV[1], 1, 14), ARGV[2], ARGV[3]) end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return 1
+"""
+
+CREATE = Script(
+    f"""{_RECORD}{_LIST}
+local head = header_of(KEYS[1])
+if version_in(head) == version_in(ARGV[1]) then return 1 end
+local is_expired = string.match(head, '^%d+:') and not is_live(head, ARGV[3])
+if head ~= '' and not is_expired then return 0 end
+{_WRITE}"""
+)
+"""KEYS: record, maybe index. ARGV: value, ttl, now, key in the index. Returns 1, or 0 if the key is taken."""
+
+UPDATE = Script(
+    f"""{_RECORD}{_LIST}
+local head = header_of(KEYS[1])
+if version_in(head) == version_in(ARGV[1]) then return 1 end
+if version_in(head) ~= ARGV[5] or not is_live(head, ARGV[3]) then return 0 end
+{_WRITE}"""
+)
+"""As CREATE; ARGV[5] is the version that it must still have. Returns 1, or 0 if it has another or is gone."""
+
+TOUCH = Script(
+    f"""{_RECORD}
+local head = header_of(KEYS[1])
+if not is_live(head, ARGV[3]) then return '' end
+redis.call('SETRANGE', KEYS[1], 0, ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return head
+"""
+)
+"""KEYS: record. ARGV: when it ends, ttl, now. Returns the record's header, empty if there is no record."""
+
+DELETE = Script(
+    f"""{_RECORD}
+local head = header_of(KEYS[1])
+redis.call('DEL', KEYS[1])
+return head
+"""
+)
+"""KEYS: record. Returns what was its header."""
+
+LIST = Script(f"{_LIST}list(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4])")
+"""KEYS: index. ARGV: key, when its record ends, ttl, now."""
+
+LISTED = Script(
+    """
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+"""
+)
+"""KEYS: index. ARGV: now. Returns the keys whose records may still be live."""
+
+
+def header(ends: int, version: str, owner: str) -> bytes:
+    """What stands before the data; the time fits, see :data:`LATEST`."""
+    return f"{ends:014d}:{version}:{owner}:".encode()
+
+
+def owner_of(principal: str | None) -> str:
+    """A principal's name in headers and index keys: of fixed width, and silent about who it is."""
+    if principal is None:
+        return NOBODY
+    return hashlib.sha256(principal.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def owner_in(head: bytes) -> str | None:
+    """Whose record it is, by its header; None if nobody's, or if it is no header."""
+    match = HEADER.match(head)
+    return None if match is None or match[3] == NOBODY.encode() else match[3].decode()
+
+
+def is_live_and_of(head: bytes, owner: str, now: int) -> bool:
+    """Whether a header is that of the owner's live record."""
+    match = HEADER.match(head)
+    return match is not None and match[3] == owner.encode() and int(match[1]) > now

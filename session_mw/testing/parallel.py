@@ -1,0 +1,53 @@
+"""Threads that start together, and forked children."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from session_mw.protocols import Store
+from session_mw.testing.fixtures import loaded
+
+THREADS = 8
+
+T = TypeVar("T")
+
+
+def add(store: Store, key: str, times: int) -> None:
+    """Add 1 to the number that is a record's data; each time again until it is written."""
+    for _ in range(times):
+        while True:
+            record = loaded(store, key)
+            if store.update(key, b"%d" % (int(record.data) + 1), 60, record.version):
+                break
+
+
+def at_once(work: Callable[[int], T]) -> list[T]:
+    """Call ``work`` with 0, 1, 2… in threads that start together; what they returned, in order."""
+    start = threading.Barrier(THREADS)
+
+    def run(number: int) -> T:
+        start.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        return list(threads.map(run, range(THREADS)))
+
+
+def forked(check: Callable[[], bool]) -> bool:
+    """What ``check`` says in a forked child; False too if it raises."""
+    with warnings.catch_warnings():
+        # Python 3.12 warns of a fork beside other threads; a store has to bear it
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if check() else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
