@@ -1,0 +1,94 @@
+"""What a session costs, beside other libraries.
+
+    python benchmarks/bench.py [--quick] [--full] [--only PART] [--docs]
+
+Prints a table per part and writes ``benchmarks/results/latest.json`` and the plots beside
+it; with ``--docs`` also the page ``docs/benchmarks.md`` and its plots. Only ratios within
+one run mean anything: all contenders of a table run by turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+from reports import Report, save_plots
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+DOCS = HERE.parent / "docs"
+PARTS = ("in_process", "stores", "server", "growth", "memory", "instructions", "json_libraries")
+
+INTRODUCTION = """# What a session costs
+
+Made by `tox -e bench -- --docs` (`python benchmarks/bench.py --docs`); {machine}.
+The machine is shared, so the times go up and down; contenders run by turns, and only the
+ratios of one run mean something. Before anything is timed it is checked that every
+contender does the work: the same body, a cookie that holds the data, and from those that
+write Flask's format the same headers, byte for byte.
+
+The *floor* (`benchmarks/floor.py`) is what hand-made Python needs for the same bytes without any of
+the features: one key, no limits, no look at what changed inside a list.
+"""
+
+
+def main() -> None:
+    """Run the parts that were asked for."""
+    arguments = _arguments()
+    RESULTS.mkdir(exist_ok=True)
+    reports = []
+    for part in [arguments.only] if arguments.only else PARTS:
+        began = time.monotonic()
+        # Each part needs packages that the others do without.
+        report: Report = _run(part, arguments)
+        reports.append(report)
+        print(report.text(), f"\n  ({time.monotonic() - began:.0f} s)", flush=True)
+        save_plots(report, RESULTS)
+    _write_json(reports)
+    if arguments.docs:
+        _write_page(reports)
+
+
+def _run(part: str, arguments: argparse.Namespace) -> Report:
+    module = importlib.import_module(part)
+    took_full = part in ("growth", "memory")
+    report: Report = module.run(arguments.quick, arguments.full) if took_full else module.run(arguments.quick)
+    return report
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, for a first look")
+    parser.add_argument("--full", action="store_true", help="a million records and requests; takes long")
+    parser.add_argument("--only", choices=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md and its plots")
+    arguments = parser.parse_args()
+    if arguments.docs and arguments.only:
+        parser.error("--docs writes a page of all parts; leave out --only")
+    return arguments
+
+
+def _machine() -> str:
+    return f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+
+
+def _write_json(reports: list[Report]) -> None:
+    figures = {report.name: report.figures for report in reports}
+    text = json.dumps({"machine": _machine(), "parts": figures}, indent=1, sort_keys=True)
+    (RESULTS / "latest.json").write_text(text + "\n")
+
+
+def _write_page(reports: list[Report]) -> None:
+    for report in reports:
+        save_plots(report, DOCS)
+    pages = [INTRODUCTION.format(machine=_machine()), *(report.markdown() for report in reports)]
+    (DOCS / "benchmarks.md").write_text("\n\n".join(pages) + "\n")
+
+
+if __name__ == "__main__":
+    main()

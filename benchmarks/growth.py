@@ -1,0 +1,166 @@
+"""Part 4: what a request costs when there is more of everything."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from driving import ask, log_in, request_cookie
+from flask_format import OURS, application
+from growing_stores import records_in_stores
+from reports import Report, Table, micro
+from scenarios import KEY, READ, WRITE, Contender, Environ, Scenario, environ_of, sized
+from session_mw import MemoryStore, SessionMiddleware
+from store_contenders import ours
+from timing import by_turns, request_timer
+
+Curve: TypeAlias = dict[int, float]
+"""Microseconds per request by how much there is."""
+
+KEYS = (1, 10, 100, 1000)
+BYTES = (100, 200, 500, 1000, 2000, 4000)
+FALLBACKS = (0, 1, 2, 3, 4, 5)
+DUPLICATES = (1, 2, 4, 8)
+THREADS = (1, 2, 4, 8, 16, 32)
+SPLIT = 2048
+"""Requests that the threads share."""
+
+
+class Panel(NamedTuple):
+    """Curves that share an axis."""
+
+    axis: str
+    curves: dict[str, Curve]
+
+
+def run(quick: bool, full: bool) -> Report:
+    """Measure all curves."""
+    rounds = 7 if quick else 25
+    panels = [
+        Panel("keys in the session", dict(_by_keys(rounds))),
+        Panel("bytes of JSON", dict(_by_bytes(rounds))),
+        Panel("fallback keys, signed by the oldest", {"read": _by_fallbacks(rounds)}),
+        Panel("cookies of the name, one genuine", {"read": _by_duplicates(rounds)}),
+        Panel("threads", {scenario.name: _by_threads(scenario, rounds) for scenario in (READ, WRITE)}),
+        Panel("records in the store", records_in_stores(rounds, quick, full)),
+    ]
+    report = Report("growth", "Growth")
+    report.tables = [_table(panel) for panel in panels]
+    report.notes.append(
+        "Medians in µs per request. The exponent is the slope from the middle column to the last on logarithmic axes: "
+        "0 is flat, 1 is linear."
+    )
+    curves = [(panel.axis, name, curve) for panel in panels for name, curve in panel.curves.items()]
+    steep = [f"{axis}, {name}" for axis, name, curve in curves if exponent(curve) > 1]
+    report.notes.append(f"Worse than linear: {'; '.join(steep) or 'nothing'}.")
+    report.figures = {panel.axis: panel.curves for panel in panels}
+    report.plots["benchmarks-growth"] = lambda figure: _plot(figure, panels)
+    return report
+
+
+def exponent(curve: Curve) -> float:
+    """How steeply the cost grows in the upper half, where what is constant weighs least."""
+    amounts = sorted(curve)
+    middle, last = amounts[(len(amounts) - 1) // 2], amounts[-1]
+    return math.log(curve[last] / curve[middle]) / math.log(last / middle)
+
+
+def _medians(timers: Mapping[str, Callable[[int], float]], rounds: int) -> Curve:
+    found = by_turns(timers, rounds=rounds, turn_us=2000)
+    return {int(name): statistics.median(took) for name, took in found.items()}
+
+
+def _by_keys(rounds: int) -> Iterator[tuple[str, Curve]]:
+    """In a store: so many keys do not fit into a cookie."""
+    store = ours("memory", MemoryStore())
+    filled = {str(n): {f"key_{m:04d}": m for m in range(n - 1)} | {"user_id": 424, "visits": 17} for n in KEYS}
+    for scenario in (READ, WRITE):
+        yield scenario.name, _medians({n: _timer(store, scenario, data) for n, data in filled.items()}, rounds)
+
+
+def _by_bytes(rounds: int) -> Iterator[tuple[str, Curve]]:
+    for scenario in (READ, WRITE):
+        yield scenario.name, _medians({str(n): _timer(OURS, scenario, sized(n)) for n in BYTES}, rounds)
+
+
+def _timer(contender: Contender, scenario: Scenario, data: dict[str, Any]) -> Callable[[int], float]:
+    environ = environ_of(request_cookie(contender, scenario, data))
+    return request_timer(contender.build(scenario, KEY), environ)
+
+
+def _by_fallbacks(rounds: int) -> Curve:
+    timers = {}
+    for count in FALLBACKS:
+        old = [f"{n:02d}" + KEY for n in range(count)]
+        app = SessionMiddleware(application(READ.touch), KEY, secret_key_fallbacks=old)
+        cookie = log_in(OURS, sized(100), old[-1] if old else KEY)
+        timers[str(count)] = request_timer(app, _believed(app, cookie))
+    return _medians(timers, rounds)
+
+
+def _by_duplicates(rounds: int) -> Curve:
+    app = OURS.build(READ, KEY)
+    genuine = log_in(OURS, sized(100))
+    forged = [log_in(OURS, sized(100), f"{n:02d}" + KEY) for n in range(max(DUPLICATES))]
+    jars = {str(n): "; ".join([*forged[: n - 1], genuine]) for n in DUPLICATES}
+    return _medians({n: request_timer(app, _believed(app, jar)) for n, jar in jars.items()}, rounds)
+
+
+def _believed(app: Any, cookie: str) -> Environ:
+    if ask(app, cookie).status != "200 OK":
+        raise AssertionError("the cookie was not accepted")
+    return environ_of(cookie)
+
+
+def _by_threads(scenario: Scenario, rounds: int) -> Curve:
+    app = OURS.build(scenario, KEY)
+    timer = request_timer(app, environ_of(log_in(OURS, sized(100))))
+    found: dict[int, list[float]] = {count: [] for count in THREADS}
+    for _ in range(1 + rounds // 3):
+        for count in THREADS:
+            found[count].append(_threaded(timer, count))
+    return {count: statistics.median(took) for count, took in found.items()}
+
+
+def _threaded(timer: Callable[[int], float], count: int) -> float:
+    """µs per request where the same number of requests is split among threads."""
+    start = threading.Barrier(count + 1)
+
+    def serve() -> None:
+        start.wait()
+        timer(SPLIT // count)
+
+    threads = [threading.Thread(target=serve) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    began = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return (time.perf_counter() - began) / SPLIT * 1e6
+
+
+def _table(panel: Panel) -> Table:
+    amounts = sorted({amount for curve in panel.curves.values() for amount in curve})
+    rows = [
+        [name, *(micro(curve[n]) if n in curve else "–" for n in amounts), f"{exponent(curve):.2f}"]
+        for name, curve in panel.curves.items()
+    ]
+    return Table(panel.axis[0].upper() + panel.axis[1:], ["", *(f"{n:,}" for n in amounts), "exponent"], rows)
+
+
+def _plot(figure: Any, panels: list[Panel]) -> None:
+    for axes, panel in zip(figure.subplots(2, 3).flat, panels, strict=True):
+        for name, curve in panel.curves.items():
+            axes.plot(list(curve), list(curve.values()), marker="o", markersize=3, label=name)
+        if max(map(max, panel.curves.values())) >= 1000:
+            axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel(panel.axis, fontsize=8)
+        axes.set_ylabel("µs", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.legend(fontsize=7)

@@ -1,0 +1,128 @@
+"""Part 5: memory per request, no growth, and what a hostile token can take."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+import tracemalloc
+from collections.abc import Callable
+from itertools import repeat
+
+from driving import ask, prepared
+from flask_format import OURS
+from reports import Report, Table
+from scenarios import (
+    FORGED,
+    KEY,
+    NO_COOKIE,
+    READ,
+    REFRESH,
+    SIZES,
+    UNTOUCHED,
+    WRITE,
+    App,
+    Environ,
+    Scenario,
+    environ_of,
+    sized,
+)
+from session_mw.codecs.signed import SignedCodec
+from session_mw.cookies import MAX_COOKIE
+from targets import HOSTILE_TOKEN, LEAK
+from timing import start_response
+
+MIB = 1024 * 1024
+SCENARIOS = (NO_COOKIE, UNTOUCHED, READ, WRITE, REFRESH, FORGED)
+
+
+def run(quick: bool, full: bool) -> Report:
+    """Measure with tracemalloc, which slows everything about four times."""
+    # Each hostile token is logged; here that goes nowhere.
+    logging.getLogger("session_mw").addHandler(logging.NullHandler())
+    requests = 1_000_000 if full else 10_000 if quick else 100_000
+    peaks = {size: [_peak_of_request(size, scenario) for scenario in SCENARIOS] for size in SIZES}
+    grown = _grown(requests)
+    hostile = {name: _peak(_served(token)) for name, token in hostile_tokens().items()}
+    report = Report("memory", "Memory")
+    names = ["", *(scenario.name for scenario in SCENARIOS)]
+    rows = [[size, *(f"{peak:,}" for peak in row)] for size, row in peaks.items()]
+    report.tables = [Table("Peak of one request, bytes", names, rows), _hostile_table(hostile)]
+    kept = "no" if grown < LEAK else "NO: there is"
+    report.notes.append(
+        f"After {requests:,} requests of all kinds {grown:,} bytes more are in use than after the first thousand: "
+        f"{kept} growth."
+    )
+    report.figures = {"peaks": peaks, "grown": grown, "requests": requests, "hostile": hostile}
+    return report
+
+
+def hostile_tokens() -> dict[str, str]:
+    """Cookies of up to 4 KB, signed with the right key, that would like to be large."""
+    texts = {
+        "inflates to 2.8 MB": b'{"a":"' + b"x" * 2_800_000 + b'"}',
+        "inflates to just under 1 MB of text": b'{"a":"' + b"x" * (MIB - 9) + b'"}',
+        "half a million numbers": b'{"a":[' + b"0," * (MIB // 2 - 8) + b"0]}",
+        "a third of a million empty lists": b'{"a":[' + b"[]," * (MIB // 3 - 8) + b"[]]}",
+        "brackets only": b"[" * (MIB - 1),
+        "a thousand levels": b'{"a":' * 1000 + b"1" + b"}" * 1000,
+        "an integer of half a million digits": b'{"a":' + b"9" * (MIB // 2) + b"}",
+    }
+    codec = SignedCodec(KEY)
+    tokens = {name: codec.encode(text, 0, int(time.time())) for name, text in texts.items()}
+    if max(map(len, tokens.values())) > MAX_COOKIE:
+        raise AssertionError("a longer token is refused by its length")
+    return tokens
+
+
+def _peak_of_request(size: str, scenario: Scenario) -> int:
+    app, environ = prepared(OURS, scenario, sized(SIZES[size], scenario.permanent))
+    return _peak(_request(app, environ))
+
+
+def _served(token: str) -> Callable[[], object]:
+    app = OURS.build(FORGED, KEY)
+    if ask(app, f"session={token}").cookie() is not None:
+        raise AssertionError("a hostile token was answered with a cookie")
+    return _request(app, environ_of(f"session={token}"))
+
+
+def _request(app: App, environ: Environ) -> Callable[[], object]:
+    return lambda: app(environ.copy(), start_response)
+
+
+def _peak(work: Callable[[], object]) -> int:
+    """The most bytes that were in use at once during a call, above what was before."""
+    for _ in range(3):
+        work()
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak - before
+
+
+def _grown(requests: int) -> int:
+    """How many bytes more are in use after many requests than after a thousand."""
+    works = [_request(*prepared(OURS, scenario, sized(100, scenario.permanent))) for scenario in SCENARIOS]
+    tracemalloc.start()
+    _serve(works, 1000)
+    before = tracemalloc.get_traced_memory()[0]
+    _serve(works, requests)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    return grown
+
+
+def _serve(works: list[Callable[[], object]], requests: int) -> None:
+    for _ in repeat(None, requests // len(works)):
+        for work in works:
+            work()
+    gc.collect()
+
+
+def _hostile_table(hostile: dict[str, int]) -> Table:
+    rows = [[name, f"{peak / MIB:.1f}", "yes" if peak < HOSTILE_TOKEN else "NO"] for name, peak in hostile.items()]
+    return Table("Peak of one request with a hostile token of at most 4 KB, MiB", ["", "peak", "under 4 MiB"], rows)

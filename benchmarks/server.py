@@ -1,0 +1,130 @@
+"""Part 3: a whole server, waitress, under the load of wrk with 8 connections."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import targets
+from driving import request_cookie
+from flask_format import BARE, FLASK, FLOOR, OURS
+from reports import Report, Table
+from scenarios import BODY, Scenario, sized
+from serving import CONTENDERS, SCENARIOS
+from targets import Promise, Verdict
+from valkey_server import free_port, wait_for
+
+CONNECTIONS = 8
+DATA = sized(100)
+
+
+class Served(NamedTuple):
+    """A running server and what wrk sends it."""
+
+    name: str
+    scenario: str
+    port: int
+    cookie: str
+
+
+Rates: TypeAlias = dict[Served, list[float]]
+"""Requests per second in each round."""
+
+
+def run(quick: bool) -> Report:
+    """Load each server by turns."""
+    report = Report("server", "Whole server")
+    if shutil.which("wrk") is None:
+        report.notes.append("Left out: there is no wrk here (Debian: apt-get install wrk).")
+        return report
+    with ExitStack() as stack:
+        pairs = [(n, s) for n, s in product(CONTENDERS, SCENARIOS) if n != BARE.name or s == "untouched"]
+        servers = [stack.enter_context(_serving(name, SCENARIOS[scenario])) for name, scenario in pairs]
+        rates: Rates = {server: [] for server in servers}
+        for _ in range(2 if quick else 5):
+            for server in servers:
+                rates[server].append(_load(server, seconds=1))
+    report.tables = [_rates_table(rates), targets.table("Beside the bare app and Flask", _verdicts(rates))]
+    report.notes.append(
+        f"Requests per second of waitress with its defaults, wrk with {CONNECTIONS} connections, medians of "
+        "interleaved rounds of one second; in brackets the part of the bare app's. Starlette's middleware is "
+        "driven by hand under waitress too."
+    )
+    report.figures = {f"{s.name}, {s.scenario}": statistics.median(found) for s, found in rates.items()}
+    return report
+
+
+@contextmanager
+def _serving(name: str, scenario: Scenario) -> Iterator[Served]:
+    port = free_port()
+    cookie = request_cookie(OURS if name == BARE.name else CONTENDERS[name], scenario, DATA) or ""
+    command = [sys.executable, str(Path(__file__).with_name("serving.py")), name, scenario.name, str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        server = Served(name, scenario.name, port, cookie)
+        _check(server)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _check(server: Served) -> None:
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}/", headers={"Cookie": server.cookie})
+    with urllib.request.urlopen(request, timeout=5) as response:
+        sends = response.headers["Set-Cookie"] is not None
+        if response.read() != BODY[0] or (server.scenario == "write" and not sends):
+            raise AssertionError(f"{server.name}, {server.scenario}: not the answer that was expected")
+
+
+def _load(server: Served, seconds: int) -> float:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", f"Cookie: {server.cookie}"]
+    output = subprocess.run(
+        [*command, f"http://127.0.0.1:{server.port}/"], capture_output=True, text=True, check=True
+    ).stdout
+    rate = re.search(r"Requests/sec:\s+([0-9.]+)", output)
+    if rate is None or "Non-2xx" in output:
+        raise AssertionError(f"{server.name}, {server.scenario}: {output}")
+    return float(rate[1])
+
+
+def _share(rates: Rates, name: str, of: str, scenario: str) -> float:
+    """The median of the rounds' ratios."""
+    (one,) = (found for s, found in rates.items() if (s.name, s.scenario) == (name, scenario))
+    wanted = "untouched" if of == BARE.name else scenario
+    (other,) = (found for s, found in rates.items() if (s.name, s.scenario) == (of, wanted))
+    return statistics.median(a / b for a, b in zip(one, other, strict=True))
+
+
+def _rates_table(rates: Rates) -> Table:
+    rows = []
+    for name in CONTENDERS:
+        row = [name]
+        for scenario in SCENARIOS:
+            found = [f for s, f in rates.items() if (s.name, s.scenario) == (name, scenario)]
+            share = _share(rates, name, BARE.name, scenario) if found else 0.0
+            row.append(f"{statistics.median(found[0]):.0f} [{share:.0%}]" if found else "–")
+        rows.append(row)
+    return Table("requests per second [of the bare app's]", ["", *SCENARIOS], rows)
+
+
+def _verdicts(rates: Rates) -> list[Verdict]:
+    said = []
+    for scenario, bound in targets.OF_BARE_SERVER.items():
+        promise = Promise(f"{scenario}: part of the bare app's requests per second", bound, True)
+        shares = [_share(rates, one.name, BARE.name, scenario) for one in (OURS, FLOOR)]
+        said.append(Verdict(promise, *shares))
+    for scenario in SCENARIOS:
+        promise = Promise(f"{scenario}: times the requests per second of Flask", targets.BEATS_FLASK_SERVER, True)
+        said.append(Verdict(promise, *(_share(rates, one.name, FLASK.name, scenario) for one in (OURS, FLOOR))))
+    return said

@@ -1,0 +1,112 @@
+"""Time by turns, on a machine that does other work too."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import repeat
+from typing import Any, TypeAlias
+
+from scenarios import App, Environ
+
+Work: TypeAlias = Callable[[], object]
+Rounds: TypeAlias = dict[str, list[float]]
+"""Microseconds per call of each contender, one number per round."""
+
+
+def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+    """A server's, that throws away what it hears."""
+
+
+def request_timer(app: App, environ: Environ) -> Callable[[int], float]:
+    """Times a number of requests, in µs for each."""
+
+    def timed(calls: int) -> float:
+        copy, serve, start = environ.copy, app, start_response
+        began = time.perf_counter()
+        for _ in repeat(None, calls):
+            serve(copy(), start)
+        return (time.perf_counter() - began) / calls * 1e6
+
+    return timed
+
+
+def singly(work: Work) -> Callable[[int], float]:
+    """Times each call by itself, and tells the lower quartile in µs.
+
+    For calls that wait for a server or a disk: those that had to wait for other processes
+    as well say nothing of the others.
+    """
+
+    def timed(calls: int) -> float:
+        clock, took = time.perf_counter, []
+        for _ in repeat(None, calls):
+            began = clock()
+            work()
+            took.append(clock() - began)
+        return sorted(took)[len(took) // 4] * 1e6
+
+    return timed
+
+
+def request(app: App, environ: Environ) -> Work:
+    """A call that serves one request."""
+    return lambda: app(environ.copy(), start_response)
+
+
+def call_timer(work: Work) -> Callable[[int], float]:
+    """Times a number of calls, in µs for each."""
+
+    def timed(calls: int) -> float:
+        began = time.perf_counter()
+        for _ in repeat(None, calls):
+            work()
+        return (time.perf_counter() - began) / calls * 1e6
+
+    return timed
+
+
+def by_turns(timers: Mapping[str, Callable[[int], float]], *, rounds: int, turn_us: float) -> Rounds:
+    """Time all by turns, so that a slow moment of the machine slows all alike.
+
+    Args:
+        rounds: How often each has its turn.
+        turn_us: About how long a turn is, in microseconds.
+    """
+    with without_collector():
+        counts = {name: max(1, int(turn_us / _first_look(timer))) for name, timer in timers.items()}
+        found: Rounds = {name: [] for name in timers}
+        for number in range(rounds):
+            order = list(timers)[:: 1 if number % 2 else -1]
+            for name in order:
+                found[name].append(timers[name](counts[name]))
+    return found
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Keep the garbage collector from running in one contender's turn because of another's objects."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def typical(rounds: Rounds, name: str) -> float:
+    """The median in microseconds."""
+    return statistics.median(rounds[name])
+
+
+def ratio(rounds: Rounds, name: str, to: str) -> float:
+    """How many times as long one takes as another: the median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(rounds[name], rounds[to], strict=True))
+
+
+def _first_look(timer: Callable[[int], float]) -> float:
+    timer(20)
+    return max(0.05, min(timer(5) for _ in range(3)))
