@@ -1,0 +1,49 @@
+"""A browser, and sites on loopback for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from webdriver import Browser
+
+from services import missing
+
+
+@pytest.fixture(scope="session")
+def shared_browser() -> Iterator[Browser]:
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(shared_browser: Browser) -> Browser:
+    """Chromium without a cookie."""
+    shared_browser.forget_cookies()
+    return shared_browser
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        from tls_server import make_certificate
+    except ImportError:
+        missing("cryptography (PyPI)")
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def serve(certificate: Path) -> Iterator[Callable[..., str]]:
+    """Serves an application over https under a name below ``.test``; the site's address."""
+    from tls_server import https
+
+    with ExitStack() as running:
+
+        def start(app: Any, host: str = "www.shop.test") -> str:
+            return f"https://{host}:{running.enter_context(https(app, certificate))}"
+
+        yield start

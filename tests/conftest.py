@@ -1,0 +1,86 @@
+"""Fixtures: a clock, validators, and real servers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import services
+import validation
+from clocks import Clock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that stands still, at a whole second, until it is moved."""
+    stopped = Clock(float(int(time.time())))
+    monkeypatch.setattr(time, "time", lambda: stopped.now)
+    return stopped
+
+
+@pytest.fixture
+def between_validators() -> Callable[..., validation.App]:
+    """:func:`validation.between_validators`."""
+    return validation.between_validators
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[services.Service]:
+    """One Valkey for all tests: use a prefix of your own, and never flush it."""
+    server = services.start_valkey()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start_valkey() -> Iterator[Callable[..., services.Service]]:
+    """Starts Valkeys to be killed; they are stopped with the test."""
+    started: list[services.Service] = []
+
+    def start(*options: str, persistent: bool = False) -> services.Service:
+        started.append(services.start_valkey(*options, persistent=persistent))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster() -> Iterator[services.Cluster]:
+    """Three masters."""
+    cluster = services.start_cluster()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey_sentinel(valkey: services.Service) -> Iterator[services.Service]:
+    """A Sentinel that knows the server of ``valkey`` as ``master``."""
+    sentinel = services.start_sentinel(valkey)
+    yield sentinel
+    sentinel.stop()
+
+
+@pytest.fixture(scope="session")
+def memcached() -> Iterator[services.Service]:
+    """One memcached for all tests: use a prefix of your own, and never flush it."""
+    server = services.start_memcached()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start_memcached() -> Iterator[Callable[..., services.Service]]:
+    """Starts memcacheds to be killed; they are stopped with the test."""
+    started: list[services.Service] = []
+
+    def start(*options: str) -> services.Service:
+        started.append(services.start_memcached(*options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()

@@ -1,0 +1,63 @@
+"""Every embedded store keeps the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from session_mw.protocols import Store
+from session_mw.stores.file import FileStore
+from session_mw.stores.memory import MemoryStore
+from session_mw.stores.migrating import IndexedMigratingStore, MigratingStore
+from session_mw.stores.sqlite import SQLiteStore
+from session_mw.testing import StoreContract
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        store = MemoryStore()
+        yield store
+        store.close()
+
+
+class TestFileStore(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        store = FileStore(tmp_path / "sessions")
+        yield store
+        store.close()
+
+
+class TestSQLiteStore(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        store = SQLiteStore(tmp_path / "sessions.db")
+        yield store
+        store.close()
+
+
+class TestMigratingStore(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        store = MigratingStore(SQLiteStore(tmp_path / "sessions.db"), MemoryStore())
+        yield store
+        store.close()
+
+
+class BornOld(IndexedMigratingStore):
+    """Creates where the sessions are before the move."""
+
+    def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
+        assert isinstance(self._old, SQLiteStore)
+        return self._new.load(key) is None and self._old.create(key, data, ttl, principal)
+
+
+class TestRecordsOnTheMove(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        store = BornOld(FileStore(tmp_path / "sessions"), SQLiteStore(tmp_path / "sessions.db"))
+        yield store
+        store.close()
