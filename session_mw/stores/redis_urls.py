@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from redis import BlockingConnectionPool, Redis, SSLConnection
+from redis import Redis, SSLConnection
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -18,6 +18,7 @@ from redis.sentinel import Sentinel
 
 from session_mw.exceptions import ConfigurationError
 from session_mw.stores.options import StoreURL, nearest, parse_url, positive, seconds, without_password, yes_no
+from session_mw.stores.redis_links import KeptConnections, KeptMasterConnections, LeanRedis
 
 Client: TypeAlias = "Redis | RedisCluster"
 
@@ -124,16 +125,15 @@ def _single(url: StoreURL, connection: dict[str, Any], shown: str) -> Callable[[
     host, port = url.hosts[0] if url.hosts else ("localhost", None)
     if connection.pop("ssl", False):
         connection["connection_class"] = SSLConnection
-    pool = BlockingConnectionPool(
+    pool = KeptConnections(
         max_connections=url.options.get("max_connections", CONNECTIONS),
-        timeout=connection["socket_connect_timeout"],
         host=host,
         port=port or 6379,
         db=database,
         **_retry_once(),
         **connection,
     )
-    client = Redis(connection_pool=pool)
+    client = LeanRedis(connection_pool=pool)
     return lambda: client
 
 
@@ -150,7 +150,7 @@ def _sentinel(url: StoreURL, connection: dict[str, Any], shown: str) -> Callable
         **_retry_once(),
         **connection,
     )
-    client = sentinels.master_for(name)
+    client = sentinels.master_for(name, redis_class=LeanRedis, connection_pool_class=KeptMasterConnections)
     return lambda: client
 
 

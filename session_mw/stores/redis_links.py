@@ -1,0 +1,90 @@
+"""redis-py clients and pools that do nothing besides a command's sending and its answer's reading.
+
+Before each command redis-py's own pools ask the socket whether it is in order, and its
+client times, counts and wraps the call: a third of the whole. Here a connection that
+was dropped is noticed when it is used, and then tried once more.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from redis import ConnectionPool, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.sentinel import SentinelConnectionPool
+
+
+class KeptConnections(ConnectionPool):
+    """A pool whose connections are taken as they were left; who finds none free waits for one."""
+
+    def reset(self) -> None:
+        """Begin without connections: when made, and in a forked process."""
+        super().reset()
+        self._places = threading.Semaphore(self.max_connections)
+
+    def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> Any:
+        """Take a connection; whether it was dropped since its last use shows when it is used.
+
+        Raises:
+            redis.ConnectionError: None was given back in time, or a new one cannot be made.
+        """
+        self._checkpid()
+        if not self._places.acquire(timeout=self.connection_kwargs["socket_connect_timeout"]):
+            raise RedisConnectionError("all connections were in use for too long")
+        with self._lock:
+            connection = self._available_connections.pop() if self._available_connections else self.make_connection()
+            self._in_use_connections.add(connection)
+        try:
+            connection.connect()
+        except BaseException:
+            self.release(connection)
+            raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        """Give a connection back; one to a former master or of a parent process goes."""
+        self._checkpid()
+        with self._lock:
+            self._in_use_connections.discard(connection)
+            if self.owns_connection(connection):
+                self._available_connections.append(connection)
+            else:
+                self._created_connections -= 1
+                connection.disconnect()
+        self._places.release()
+
+
+class KeptMasterConnections(KeptConnections, SentinelConnectionPool):
+    """The same, to the master that Sentinels name."""
+
+
+class LeanRedis(Redis):
+    """A client that answers with what the server said: bytes, numbers and lists."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command and read its answer; again, if the connection drops. So it has to bear being sent twice."""
+        connection: Any = self.connection_pool.get_connection()
+        try:
+            command = connection.pack_command(*args)
+            try:
+                return _answer(connection, command)
+            except RedisConnectionError:
+                connection.disconnect()
+                # sending would connect too, but without asking Sentinels where the master is now
+                connection.connect()
+                return _answer(connection, command)
+        except ResponseError:
+            raise
+        except BaseException:
+            # its answer may still come, and would be taken for the next command's
+            connection.disconnect()
+            raise
+        finally:
+            self.connection_pool.release(connection)
+
+
+def _answer(connection: Any, command: Any) -> Any:
+    connection.send_packed_command(command)
+    return connection.read_response()
