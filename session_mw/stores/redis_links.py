@@ -7,7 +7,7 @@ was dropped is noticed when it is used, and then tried once more.
 
 from __future__ import annotations
 
-import threading
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from redis import ConnectionPool, Redis
@@ -21,31 +21,30 @@ class KeptConnections(ConnectionPool):
 
     def reset(self) -> None:
         """Begin without connections: when made, and in a forked process."""
+        # one for each connection that may be in use; taking one and putting it back is a call into C
+        self._places: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self.max_connections):
+            self._places.put(None)
         super().reset()
-        self._places = threading.Semaphore(self.max_connections)
 
     def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> Any:
-        """Take a connection; whether it was dropped since its last use shows when it is used.
+        """Take a connection, which connects by itself when it is used.
 
         Raises:
-            redis.ConnectionError: None was given back in time, or a new one cannot be made.
+            redis.ConnectionError: None was given back in time.
         """
         self._checkpid()
-        if not self._places.acquire(timeout=self.connection_kwargs["socket_connect_timeout"]):
-            raise RedisConnectionError("all connections were in use for too long")
+        try:
+            self._places.get(timeout=self.connection_kwargs["socket_connect_timeout"])
+        except Empty:
+            raise RedisConnectionError("all connections were in use for too long") from None
         with self._lock:
             connection = self._available_connections.pop() if self._available_connections else self.make_connection()
             self._in_use_connections.add(connection)
-        try:
-            connection.connect()
-        except BaseException:
-            self.release(connection)
-            raise
         return connection
 
     def release(self, connection: Any) -> None:
         """Give a connection back; one to a former master or of a parent process goes."""
-        self._checkpid()
         with self._lock:
             self._in_use_connections.discard(connection)
             if self.owns_connection(connection):
@@ -53,11 +52,21 @@ class KeptConnections(ConnectionPool):
             else:
                 self._created_connections -= 1
                 connection.disconnect()
-        self._places.release()
+        self._places.put(None)
 
 
 class KeptMasterConnections(KeptConnections, SentinelConnectionPool):
-    """The same, to the master that Sentinels name."""
+    """The same, to the master that Sentinels name; they are asked by ``connect()`` only."""
+
+    def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> Any:
+        """Take a connection that is connected."""
+        connection = super().get_connection()
+        try:
+            connection.connect()
+        except BaseException:
+            self.release(connection)
+            raise
+        return connection
 
 
 class LeanRedis(Redis):
@@ -72,7 +81,7 @@ class LeanRedis(Redis):
                 return _answer(connection, command)
             except RedisConnectionError:
                 connection.disconnect()
-                # sending would connect too, but without asking Sentinels where the master is now
+                # not left to the sending, which does not ask Sentinels where the master is now
                 connection.connect()
                 return _answer(connection, command)
         except ResponseError:
