@@ -66,7 +66,8 @@ class SessionCookie:
             if self.name in pair:
                 name, _, value = pair.partition("=")
                 if name.strip(" \t") == self.name:
-                    values.append(_unquoted(value.strip(" \t")))
+                    value = value.strip(" \t")
+                    values.append(_unquoted(value) if '"' in value else value)
         return values if len(values) < 2 else list(dict.fromkeys(values))
 
     def set(self, value: str, https: bool, expires: int | None = None) -> str:

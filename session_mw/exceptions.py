@@ -45,9 +45,9 @@ class BadToken(SessionError):
             ``expired`` or ``bad_payload`` (genuine, but its content is not a session).
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    @property
+    def reason(self) -> str:
+        return str(self.args[0])
 
     def __str__(self) -> str:
         return f"the session token was refused: {self.reason}"

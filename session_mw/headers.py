@@ -27,12 +27,10 @@ def with_session_headers(headers: list[Header], ours: list[Header], session: Ses
     """
     if session._refresh_only and _is_for_shared_caches(headers):
         ours = [VARY] if session.accessed else []
-    if ours:
-        return _merged(headers, ours, name)
-    for _, value in headers:
-        if name in value:
+    for key, value in headers:
+        if name in value or (len(key) == 4 and key.lower() == "vary"):
             return _merged(headers, ours, name)
-    return headers
+    return headers + ours if ours else headers
 
 
 def _merged(headers: list[Header], ours: list[Header], name: str) -> list[Header]:

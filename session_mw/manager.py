@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -19,9 +17,10 @@ from session_mw.homes.cookie import CookieHome
 from session_mw.homes.listing import SessionInfo, indexed, list_sessions
 from session_mw.homes.store import StoreHome
 from session_mw.keys import key_bytes
+from session_mw.lazy_dict import UNTOUCHED
 from session_mw.mapping import SETTING_NAMES, settings_from_mapping, unknown_setting
 from session_mw.protocols import Codec, Store
-from session_mw.session import UNTOUCHED, NullSession, Session
+from session_mw.session import NullSession, Session
 from session_mw.settings import SettingNames, Settings
 from session_mw.stores.urls import open_store
 from session_mw.tagged_json import TaggedJSON
@@ -60,7 +59,7 @@ class SessionManager:
         self.cookie = _cookie(checked)
         self.store = open_store(checked.store) if isinstance(checked.store, str) else checked.store
         self._home = _home(checked, self.cookie, self.store)
-        self._load = None if self._home is None else partial(_load, self._home)
+        self._load = None if self._home is None else self._home.load
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
@@ -81,20 +80,14 @@ class SessionManager:
         Args:
             environ: The request's WSGI environ (PEP 3333); ``{"HTTP_COOKIE": …}`` is enough.
         """
-        if self._home is None:
-            null = NullSession()
-            null._owner = self
-            return null
-        session = Session(UNTOUCHED)
-        session._owner = self
-        session._load = self._load
+        if self._load is None:
+            return NullSession(owner=self)
         header = environ.get("HTTP_COOKIE", "")
-        if self.cookie_name in header:
-            session._header = header
-            if header.count(self.cookie_name) > 1:
-                session._place = _place(environ)
-        if environ.get("wsgi.url_scheme") == "https":
-            session._https = True
+        if self.cookie_name not in header:
+            header = ""
+        session = Session(UNTOUCHED, self._load, self, header, environ.get("wsgi.url_scheme") == "https")
+        if header and header.count(self.cookie_name) > 1:
+            session._place = _place(environ)
         return session
 
     def commit(self, session: Session) -> list[Header]:
@@ -114,12 +107,14 @@ class SessionManager:
         home = self._home
         if home is None:
             return []
-        if session._load is not None and not session._forced:
-            if not session._header and not session.accessed:
+        if session._load is not None:
+            if session._forced:
+                session._open()
+            elif session._header or session.accessed:
+                return self._commit_unloaded(session, home)
+            else:
                 return []
-            return self._commit_unloaded(session, home)
-        session._open()
-        cookies = home.save(session, int(time.time()))
+        cookies = home.save(session)
         if not cookies:
             return [VARY]
         if session._conflict:
@@ -184,7 +179,7 @@ class SessionManager:
 
     def _commit_unloaded(self, session: Session, home: CookieHome | StoreHome) -> list[Header]:
         # Flask says accessed without asking for anything; a load that failed has said it too.
-        cookies = home.refresh_untouched(session, int(time.time())) if session._header else []
+        cookies = home.refresh_untouched(session) if session._header else []
         if not (cookies or session.accessed):
             return []
         return [VARY, *(("Set-Cookie", cookie) for cookie in cookies)]
@@ -199,10 +194,6 @@ class SessionManager:
         if self.store is None:
             raise ConfigurationError("a session in the cookie cannot be ended from elsewhere; use a store")
         return self.store
-
-
-def _load(home: CookieHome | StoreHome, session: Session) -> None:
-    home.load(session, int(time.time()))
 
 
 def _place(environ: Mapping[str, Any]) -> tuple[str, str]:

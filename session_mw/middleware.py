@@ -174,8 +174,11 @@ class _Response:
         if self._added is not None or self._status is None:
             return
         session = self._session
-        self._failed = True
-        self._added = self._sessions.commit(session)
+        try:
+            self._added = self._sessions.commit(session)
+        except BaseException:
+            self._failed = True
+            raise
         self._failed = False
         session._sent = True
         headers = with_session_headers(self._headers, self._added, session, self._sessions.cookie_name)
@@ -184,17 +187,17 @@ class _Response:
     def send(self, body: Iterable[bytes], environ: dict[str, Any]) -> Iterable[bytes]:
         """Commit if the application has called ``start_response``; else, once it has."""
         whole = type(body) is list or self._is_whole(body, environ)
-        if self._status is None and not whole:
-            return _Body(self, body)
+        if self._status is None:
+            self._session._abandoned = whole
+            return body if whole else _Body(self, body)
         try:
             self.commit()
         except BaseException:
             _close(body)
             raise
-        if not whole and self._may_change_yet():
-            return _Body(self, body)
-        self._session._abandoned = True
-        return body
+        if whole or not self._may_change_yet():
+            return body
+        return _Body(self, body)
 
     def end(self) -> None:
         """Let go of the session: the same environ may be served again."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 MAX_PAYLOAD = 1024 * 1024
 """Bytes of a serializer's output, at most; a token of 4 KiB could inflate to 4 MiB."""
@@ -31,17 +31,13 @@ class Serializer(Protocol):
         """
 
 
-class Opened(NamedTuple):
-    """A token that was found genuine."""
+Opened: TypeAlias = tuple[bytes, int, "int | None", bool]
+"""A token that was found genuine.
 
-    payload: bytes
-    """The serializer's bytes."""
-    written: int
-    """Unix time at which the token was made."""
-    created: int | None
-    """Unix time at which the session began, where the token's format has a place for it."""
-    current: bool
-    """False where an old key (one of ``secret_key_fallbacks``) opened it."""
+The serializer's bytes; Unix time at which the token was made; Unix time at which the session
+began, where the token's format has a place for it; False where an old key (one of
+``secret_key_fallbacks``) opened it.
+"""
 
 
 class Codec(Protocol):

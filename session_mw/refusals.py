@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import secrets
 
 from session_mw.exceptions import BadToken
@@ -18,9 +19,13 @@ class RefusalLog:
 
     The fingerprint tells whether two lines of one process speak of the same token. Its key
     is random, so that nobody can test a guessed token against a log.
+
+    Args:
+        shape: What a whole token looks like; what nobody signed and looks otherwise is ``malformed``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shape: re.Pattern[str] | None = None) -> None:
+        self._shape = shape
         self._key = secrets.token_bytes(16)
 
     def refused(self, token: str, error: Exception) -> None:
@@ -31,6 +36,8 @@ class RefusalLog:
         """Log that a cookie's value was refused for a reason in one word."""
         level = _LEVELS.get(reason, logging.INFO)
         if logger.isEnabledFor(level):
+            if reason == "bad_signature" and self._shape and not self._shape.fullmatch(token):
+                reason = "malformed"
             logger.log(level, "session cookie refused: %s (fingerprint %s)", reason, self._fingerprint(token))
 
     def old_key(self, token: str, what: str = "session cookie") -> None:

@@ -1,73 +1,16 @@
-"""The mapping that an application sees: a dict that loads itself and knows what was done to it."""
+"""The mapping that an application sees, with the facts that stand beside its data."""
 
 from __future__ import annotations
 
-import copy
-import logging
 import time
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
 
-from session_mw.caller import place_of_caller
 from session_mw.exceptions import SessionUnavailable
-
-logger = logging.getLogger("session_mw")
-
-_Method = TypeVar("_Method", bound=Callable[..., Any])
-
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-
-# C code looks into a dict without calling its methods. json.dumps then sees that it is not
-# empty and asks for its items, which loads; orjson meets a key that is no str, and raises.
-UNTOUCHED: dict[Any, None] = {object(): None}
-"""What a session holds until it is loaded."""
+from session_mw.lazy_dict import LazyDict
 
 
-def _reading(method: _Method) -> _Method:
-    """Load first; what the method gives out may be changed in place by its caller."""
-
-    @wraps(method)
-    def read(self: Session, *args: Any) -> Any:
-        if self._load is not None:
-            self._open()
-        self._exposed = True
-        return method(self, *args)
-
-    return read  # type: ignore[return-value]
-
-
-def _writing(method: _Method) -> _Method:
-    """Load first; calling the method is a change."""
-
-    @wraps(method)
-    def write(self: Session, /, *args: Any, **items: Any) -> Any:
-        if self._load is not None:
-            self._open()
-        self._wrote()
-        return method(self, *args, **items)
-
-    return write  # type: ignore[return-value]
-
-
-def _resizing(method: _Method) -> _Method:
-    """Load first; it is a change if the method added or removed an item."""
-
-    @wraps(method)
-    def resize(self: Session, *args: Any) -> Any:
-        if self._load is not None:
-            self._open()
-        self._exposed = True
-        before = dict.__len__(self)
-        result = method(self, *args)
-        if dict.__len__(self) != before:
-            self._wrote()
-        return result
-
-    return resize  # type: ignore[return-value]
-
-
-class Session(dict[str, Any]):
+class Session(LazyDict):
     """A dict that survives between a visitor's requests.
 
     Nothing is read before the first touch. Reading in any way sets ``accessed``, writing in
@@ -78,154 +21,59 @@ class Session(dict[str, Any]):
         accessed: Whether anything in it was asked for; looking at this is no touch.
     """
 
-    accessed: bool = False
+    # What a manager keeps here: in slots what every request needs, as class attributes the
+    # defaults of what few do.
+    __slots__ = (
+        "_created",
+        "_fresh",
+        "_header",
+        "_https",
+        "_keeps_created",
+        "_new",
+        "_owner",
+        "_payload",
+        "_principal",
+        "_refresh_only",
+        "_token",
+    )
 
-    # What a manager keeps here: class attributes are the defaults, so that a session which
-    # nobody touches costs one object and the attributes that differ.
-    _owner: object = None
-    _load: Callable[[Session], None] | None = None
-    _header: str = ""
-    _https: bool = False
     _place: tuple[str, str] | None = None
-
-    _modified: bool = False
-    _dirty: bool = False
-    _forced: bool = False
-    _exposed: bool = False
+    _abandoned: bool = False
+    _conflict: bool = False
+    _dropped: bool = False
     _ended: bool = False
     _renewed: bool = False
-    _sent: bool = False
-    _abandoned: bool = False
-    _refresh_only: bool = False
-    _fresh: bool = False
-
-    _new: bool = True
-    _conflict: bool = False
-    _token: str = ""
-    _key: str = ""
-    _payload: bytes = b""
-    _record: Any = None
-    _created: int = 0
-    _keeps_created: bool = False
-    _principal: str | None = None
     _was_permanent: bool = False
-    _dropped: bool = False
+    _key: str = ""
+    _record: Any = None
 
-    def _open(self) -> None:
-        load, self._load = self._load, None
-        if load is None:
-            return
-        self.accessed = True
-        dict.clear(self)
-        try:
-            load(self)
-        except BaseException:
-            self._load = load
-            dict.update(self, UNTOUCHED)
-            raise
-
-    def _wrote(self) -> None:
-        self._modified = self._dirty = True
-        if self._sent:
-            self._warn_of_late_change()
-
-    def _warn_of_late_change(self) -> None:
-        logger.warning(
-            "the session was changed after the response's headers were sent, so no cookie can carry it: %s:%d. "
-            "Change it before the first part of the body",
-            *place_of_caller(),
-        )
-
-    def __getitem__(self, key: str) -> Any:
-        if self._load is not None:
-            self._open()
-        value = dict.__getitem__(self, key)
-        if type(value) not in _SCALARS:
-            self._exposed = True
-        return value
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The value of ``key``, or ``default``."""
-        if self._load is not None:
-            self._open()
-        value = dict.get(self, key, default)
-        if type(value) not in _SCALARS:
-            self._exposed = True
-        return value
-
-    def __contains__(self, key: object) -> bool:
-        if self._load is not None:
-            self._open()
-        return dict.__contains__(self, key)
-
-    def __len__(self) -> int:
-        if self._load is not None:
-            self._open()
-        return dict.__len__(self)
-
-    def _plain(self) -> dict[str, Any]:
-        # dict.copy would call the methods that a subclass has overridden.
-        return dict(dict.items(self))
-
-    __iter__ = _reading(dict.__iter__)
-    __reversed__ = _reading(dict.__reversed__)
-    __or__ = _reading(dict.__or__)
-    __ror__ = _reading(dict.__ror__)
-    __repr__ = _reading(dict.__repr__)
-    keys = _reading(dict.keys)
-    values = _reading(dict.values)
-    items = _reading(dict.items)
-    copy = _reading(_plain)
-    fromkeys = dict.fromkeys
-
-    # dict's own comparison would look into another session without calling its methods.
-    def __eq__(self, other: object) -> bool:
-        return self.copy() == other
-
-    def __ne__(self, other: object) -> bool:
-        return self.copy() != other
-
-    def __copy__(self) -> dict[str, Any]:
-        return self.copy()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        return copy.deepcopy(self.copy(), memo)
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[type, tuple[dict[str, Any]]]:
-        return dict, (self.copy(),)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if self._load is not None:
-            self._open()
-        self._wrote()
-        dict.__setitem__(self, key, value)
+    def __init__(
+        self,
+        data: Mapping[Any, Any] | Iterable[Any] = (),
+        load: Callable[[Any], None] | None = None,
+        owner: object = None,
+        header: str = "",
+        https: bool = False,
+    ) -> None:
+        dict.update(self, data)
+        self._load = load
+        self._owner = owner
+        self._header = header
+        self._https = https
+        self.accessed = self._modified = self._dirty = self._forced = self._exposed = self._sent = False
+        self._refresh_only = self._fresh = self._keeps_created = False
+        self._new = True
+        self._token = ""
+        self._payload = b""
+        self._created = 0
+        self._principal: str | None = None
 
     def clear(self) -> None:
         """Empty the session and end it: what is written to it afterwards begins another one."""
-        if self._load is not None:
-            self._open()
+        len(self)
         self._ended = True
         self._principal = None
-        self._wrote()
-        dict.clear(self)
-
-    __delitem__ = _resizing(dict.__delitem__)
-    pop = _resizing(dict.pop)
-    popitem = _resizing(dict.popitem)
-    setdefault = _resizing(dict.setdefault)
-    update = _writing(dict.update)
-    __ior__ = _writing(dict.__ior__)
-
-    @property
-    def modified(self) -> bool:
-        """Whether anything was written; set it to True to have the session saved as it is."""
-        return self._modified
-
-    @modified.setter
-    def modified(self, value: bool) -> None:
-        self._modified = self._dirty = self._forced = bool(value)
-        if value and self._sent:
-            self._warn_of_late_change()
+        super().clear()
 
     @property
     def permanent(self) -> bool:

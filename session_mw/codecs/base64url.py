@@ -23,12 +23,12 @@ def b64ascii(data: bytes) -> bytes:
 
 
 def b64decode(text: bytes) -> bytes:
-    """Decode ASCII text whose characters are known to be of the alphabet.
+    """Decode ASCII text.
 
     Raises:
         ValueError: The text is not what :func:`b64encode` makes of any bytes.
     """
     rest = len(text) % 4
-    if rest and (rest == 1 or text[-1] not in _SPARE_BITS_ZERO[rest]):
+    if text.translate(None, ALPHABET) or (rest and (rest == 1 or text[-1] not in _SPARE_BITS_ZERO[rest])):
         raise ValueError("not canonical base64")
     return a2b_base64(text.translate(_FROM_URL) + _PADDING[rest])

@@ -92,7 +92,7 @@ class EncryptedCodec:
                 to at most 1 MiB (``bad_payload``).
         """
         payload, created, written, current = self._read(token)
-        return Opened(payload, written, created, current)
+        return payload, written, created, current
 
     def renew(self, token: str, now: int) -> str:
         """Make the token anew with the current key and the time ``now``; its creation time stays."""

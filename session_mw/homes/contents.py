@@ -76,8 +76,17 @@ def unpack(serializer: Serializer, payload: bytes) -> Contents:
         BadToken: ``bad_payload``: it is no session's.
     """
     data = serializer.loads(payload)
+    return Contents(data, *hidden_in(data))
+
+
+def hidden_in(data: dict[str, Any]) -> tuple[int | None, str | None]:
+    """Take out of the data what is hidden from the application: when it began, and whose it is.
+
+    Raises:
+        BadToken: ``bad_payload``: the facts are none.
+    """
     if CREATED not in data and PRINCIPAL not in data:
-        return Contents(data, None, None)
+        return None, None
     created, principal = data.pop(CREATED, _ABSENT), data.pop(PRINCIPAL, _ABSENT)
     if created is _ABSENT:
         created = None
@@ -87,7 +96,7 @@ def unpack(serializer: Serializer, payload: bytes) -> Contents:
         principal = None
     elif type(principal) is not str or not principal:
         raise BadToken("bad_payload")
-    return Contents(data, created, principal)
+    return created, principal
 
 
 def changed_payload(serializer: Serializer, session: Session) -> bytes | None:

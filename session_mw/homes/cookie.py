@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, SessionCookie
 from session_mw.exceptions import BadToken, CookieTooLarge, NotSerializable
-from session_mw.homes.contents import Contents, Lifetimes, changed_payload, is_empty, pack, unpack
+from session_mw.homes.contents import Lifetimes, changed_payload, hidden_in, is_empty, pack
 from session_mw.protocols import Codec, Opened, Serializer
 from session_mw.refusals import RefusalLog
 from session_mw.session import Session
 
-_Found = tuple[str, Opened, Contents, int]
-"""A token, what was in it, and Unix time at which its session began."""
+_Found = tuple[str, bytes, "dict[str, Any]", int, bool, "str | None"]
+"""A token; its payload; the data in it; when its session began, and whether the payload says so; whose it is."""
+
+# Flask sorts the keys, and few sort before this one.
+_PERMANENT_FIRST = b'{"_permanent":true'
 
 
 class CookieHome:
@@ -34,23 +40,27 @@ class CookieHome:
         self._refresh_on = refresh
         self._hides_created = lifetimes.absolute is not None and not codec.carries_created
         self._max_token = MAX_COOKIE - len(cookie.name)
-        self._refusals = RefusalLog()
+        self._refusals = RefusalLog(codec.shape)
 
-    def load(self, session: Session, now: int) -> None:
+    def load(self, session: Session) -> None:
         """Fill the session from the one token in its Cookie header that can be trusted, if there is one."""
+        now = int(time.time())
         tokens = self._candidates(session)
-        too_many = len(tokens) > MAX_CANDIDATES
-        genuine = [] if too_many else [found for token in tokens if (found := self._find(token, now)) is not None]
+        genuine = []
+        for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
+            found = self._find(token, now)
+            if found is not None:
+                genuine.append(found)
         if len(genuine) == 1:
-            self._fill(session, *genuine[0])
+            self._fill(session, genuine[0])
             return
         session._created = now
         session._keeps_created = self._hides_created
-        if genuine or too_many:
+        if genuine or len(tokens) > MAX_CANDIDATES:
             session._conflict = True
             self._refusals.log("ambiguous", session._header)
 
-    def save(self, session: Session, now: int) -> list[str]:
+    def save(self, session: Session) -> list[str]:
         """Write what has changed since the last call.
 
         Returns:
@@ -60,30 +70,44 @@ class CookieHome:
             NotSerializable: A value cannot be written.
             CookieTooLarge: A browser would not keep the cookie.
         """
-        payload = changed_payload(self._serializer, session)
-        if payload is not None:
-            return self._write(session, payload, now)
+        if session._dirty or session._exposed:
+            payload = changed_payload(self._serializer, session)
+            if payload is not None:
+                return self._write(session, payload, int(time.time()))
         token = session._token
         if not self._refresh_on or session._fresh or not token or dict.get(session, "_permanent") is not True:
             return []
-        return self._refresh(session, token, now)
+        return self._refresh(session, token, int(time.time()))
 
-    def refresh_untouched(self, session: Session, now: int) -> list[str]:
+    def refresh_untouched(self, session: Session) -> list[str]:
         """The Set-Cookie text of a permanent session that nobody looked at; it stays unlooked at."""
         if not self._refresh_on or session._fresh:
             return []
         tokens = self._candidates(session)
-        found = self._find(tokens[0], now, only_permanent=True) if len(tokens) == 1 else None
-        if len(tokens) == 1 and found is None:
-            return []
-        unseen = Session()
-        unseen._header, unseen._https = session._header, session._https
-        if found is None:
-            self.load(unseen, now)
-        else:
-            self._fill(unseen, *found)
+        if len(tokens) == 1 and (cookies := self._refresh_unread(session, tokens[0])) is not None:
+            return cookies
+        unseen = Session(header=session._header, https=session._https)
+        self.load(unseen)
         session._refresh_only = session._fresh = True
-        return self.save(unseen, now)
+        return self.save(unseen)
+
+    def _refresh_unread(self, session: Session, token: str) -> list[str] | None:
+        """The same where the payload need not be read for it; None where it has to be."""
+        now = int(time.time())
+        try:
+            payload, _, _, current = self._genuine(token, now)
+        except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
+            self._refusals.refused(token, error)
+            return []
+        if b"_permanent" not in payload and b"\\u" not in payload:
+            return []
+        if self._lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
+            return None
+        if not current:
+            self._refusals.old_key(token)
+        session._refresh_only = session._fresh = True
+        renewed = self._codec.renew(token, now)
+        return [self._cookie.set(renewed, session._https, now + self._lifetimes.idle)] if self._fits(renewed) else []
 
     def _candidates(self, session: Session) -> list[str]:
         values = self._cookie.values(session._header)
@@ -95,36 +119,41 @@ class CookieHome:
             self._refusals.log("malformed", session._header)
         return tokens
 
-    def _find(self, token: str, now: int, only_permanent: bool = False) -> _Found | None:
+    def _find(self, token: str, now: int) -> _Found | None:
         # The one boundary: whatever a token makes the code below raise, the application sees no more
         # than an empty session.
         try:
-            if len(token) > MAX_COOKIE:
-                raise BadToken("malformed")
-            opened = self._codec.decode(token)
-            self._lifetimes.check_written(opened.written, now)
-            if only_permanent and b"_permanent" not in opened.payload and b"\\u" not in opened.payload:
-                return None
-            contents = unpack(self._serializer, opened.payload)
-            created = _created(contents, opened)
+            payload, written, created, current = self._genuine(token, now)
+            data = self._serializer.loads(payload)
+            began, principal = hidden_in(data)
+            if began is not None:
+                created = began
+            elif created is None:
+                created = written
             self._lifetimes.check_created(created, now)
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._refusals.refused(token, error)
             return None
-        if not opened.current:
+        if not current:
             self._refusals.old_key(token)
-        return token, opened, contents, created
+        return token, payload, data, created, began is not None, principal
 
-    def _fill(self, session: Session, token: str, opened: Opened, contents: Contents, created: int) -> None:
-        dict.update(session, contents.data)
+    def _genuine(self, token: str, now: int) -> Opened:
+        if len(token) > MAX_COOKIE:
+            raise BadToken("malformed")
+        opened = self._codec.decode(token)
+        self._lifetimes.check_written(opened[1], now)
+        return opened
+
+    def _fill(self, session: Session, found: _Found) -> None:
+        token, payload, data, created, keeps_created, principal = found
+        dict.update(session, data)
         session._new = False
         session._token = token
-        session._payload = opened.payload
+        session._payload = payload
         session._created = created
-        if contents.created is not None:
-            session._keeps_created = True
-        if contents.principal is not None:
-            session._principal = contents.principal
+        session._keeps_created = keeps_created
+        session._principal = principal
 
     def _write(self, session: Session, payload: bytes, now: int) -> list[str]:
         if is_empty(session):
@@ -158,7 +187,7 @@ class CookieHome:
         return self._send(session, self._codec.renew(token, now), now)
 
     def _send(self, session: Session, token: str, now: int) -> list[str]:
-        if len(token) > self._max_token:
+        if not self._fits(token):
             raise CookieTooLarge(len(token) + len(self._cookie.name), MAX_COOKIE, self._largest(session))
         session._token = token
         session._fresh = True
@@ -166,13 +195,10 @@ class CookieHome:
         expires = self._lifetimes.expires(session._created, now) if permanent else None
         return [self._cookie.set(token, session._https, expires)]
 
+    def _fits(self, token: str) -> bool:
+        return len(token) <= self._max_token
+
     def _largest(self, session: Session) -> str:
         sizes = {key: len(self._serializer.dumps({key: value})) - 2 for key, value in dict.items(session)}
         largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:3]
         return ", ".join(f"{key!r} {sizes[key]}" for key in largest)
-
-
-def _created(contents: Contents, opened: Opened) -> int:
-    if contents.created is not None:
-        return contents.created
-    return opened.written if opened.created is None else opened.created

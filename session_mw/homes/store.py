@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import time
 from typing import Any
 
 from session_mw.codecs.records import Records
@@ -54,12 +55,13 @@ class StoreHome:
         self._refresh_on = refresh
         self._refusals = RefusalLog()
 
-    def load(self, session: Session, now: int) -> None:
+    def load(self, session: Session) -> None:
         """Fill the session from the record of the one token in its Cookie header that the store knows.
 
         Raises:
             StoreError: The store does not answer.
         """
+        now = int(time.time())
         tokens = self._candidates(session)
         found = [(t, one) for t, one in ((t, self._find(t, now)) for t in tokens[:MAX_CANDIDATES]) if one is not None]
         session._keeps_created = True
@@ -71,7 +73,7 @@ class StoreHome:
             session._conflict = True
             self._refusals.log("ambiguous", session._header)
 
-    def save(self, session: Session, now: int) -> list[str]:
+    def save(self, session: Session) -> list[str]:
         """Write what has changed since the last call.
 
         Returns:
@@ -83,6 +85,7 @@ class StoreHome:
         """
         if session._dropped:
             return []
+        now = int(time.time())
         if session._ended:
             return self._end(session, now)
         if session._renewed and session._token and not session._sent:
@@ -94,7 +97,7 @@ class StoreHome:
             return self._update(session, payload, now)
         return self._keep_alive(session, now)
 
-    def refresh_untouched(self, session: Session, now: int) -> list[str]:
+    def refresh_untouched(self, session: Session) -> list[str]:
         """None: a stored session that nobody looked at costs no call to the store."""
         return []
 
