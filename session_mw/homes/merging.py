@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from session_mw.homes.contents import Contents, unpack
+from session_mw.homes.contents import unpack
 from session_mw.protocols import Serializer
 from session_mw.session import Session
 
 
-def merge(serializer: Serializer, session: Session, newer: Contents) -> None:
-    """Make the session hold the newer data with its own changes on top.
+def merge(serializer: Serializer, session: Session, newer: dict[str, Any], principal: str | None) -> None:
+    """Make the session hold the newer data, and be the newer principal's, with its own changes on top.
 
     Keys that the session set or deleted since it was read stay set or deleted; all others
     become what the newer data say.
@@ -18,12 +18,12 @@ def merge(serializer: Serializer, session: Session, newer: Contents) -> None:
     base = unpack(serializer, session._payload)
     mine = session._plain()
     changed = {key for key in base.data.keys() | mine.keys() if _differs(serializer, key, base.data, mine)}
-    merged = {key: value for key, value in newer.data.items() if key not in changed}
+    merged = {key: value for key, value in newer.items() if key not in changed}
     merged.update((key, value) for key, value in mine.items() if key in changed)
     dict.clear(session)
     dict.update(session, merged)
     if session._principal == base.principal:
-        session._principal = newer.principal
+        session._principal = principal
 
 
 def _differs(serializer: Serializer, key: Any, one: dict[str, Any], other: dict[str, Any]) -> bool:

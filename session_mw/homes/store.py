@@ -11,7 +11,7 @@ from typing import Any
 from session_mw.codecs.records import Records
 from session_mw.cookies import MAX_CANDIDATES, SessionCookie
 from session_mw.exceptions import BadToken, StoreError
-from session_mw.homes.contents import Contents, Lifetimes, changed_payload, is_empty, pack, unpack
+from session_mw.homes.contents import Lifetimes, changed_payload, hidden_in, is_empty, pack
 from session_mw.homes.layout import ENDED, joined, key_of, sealed_in
 from session_mw.homes.merging import merge
 from session_mw.homes.turns import Tries
@@ -23,6 +23,9 @@ logger = logging.getLogger("session_mw")
 
 SHAPE = re.compile("[A-Za-z0-9_-]{43}")
 _ENDED_TTL = 60
+
+_Found = tuple[str, str, Record, bytes, "dict[str, Any]", int, "str | None"]
+"""A token; its key; the record, its payload, and the data in that; when the session began, and whose it is."""
 
 
 class StoreHome:
@@ -63,10 +66,14 @@ class StoreHome:
         """
         now = int(time.time())
         tokens = self._candidates(session)
-        found = [(t, one) for t, one in ((t, self._find(t, now)) for t in tokens[:MAX_CANDIDATES]) if one is not None]
+        found = []
+        for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
+            one = self._find(token, key_of(token), now)
+            if one is not None:
+                found.append(one)
         session._keeps_created = True
-        if len(found) == 1 and len(tokens) <= MAX_CANDIDATES:
-            self._fill(session, found[0][0], *found[0][1])
+        if len(found) == 1:
+            self._fill(session, found[0])
             return
         session._created = now
         if found or len(tokens) > MAX_CANDIDATES:
@@ -90,7 +97,7 @@ class StoreHome:
             return self._end(session, now)
         if session._renewed and session._token and not session._sent:
             return self._renew(session, now)
-        payload = changed_payload(self._serializer, session)
+        payload = changed_payload(self._serializer, session) if session._dirty or session._exposed else None
         if not session._token:
             return [] if payload is None or is_empty(session) else self._create(session, payload, now)
         if payload is not None and (session._forced or payload != session._payload):
@@ -112,23 +119,26 @@ class StoreHome:
                 self._refusals.log("malformed", value)
         return tokens
 
-    def _find(self, token: str, now: int) -> tuple[Record, Contents, bytes] | None:
-        key = key_of(token)
+    def _find(self, token: str, key: str, now: int) -> _Found | None:
         record = self.store.load(key)
         if record is None or record.expires <= now or record.data == ENDED:
             self._refusals.log("unknown", token)
             return None
         # The one boundary: whatever is in the record, the application sees no more than an empty session.
         try:
-            payload = self._records.unseal(token, key, sealed_in(record))
-            contents = unpack(self._serializer, payload)
-            self._lifetimes.check_created(_created(contents), now)
+            sealed = sealed_in(record)
+            payload = self._records.unseal(token, key, sealed)
+            data = self._serializer.loads(payload)
+            created, principal = hidden_in(data)
+            if created is None:
+                raise BadToken("bad_payload")
+            self._lifetimes.check_created(created, now)
         except Exception as error:  # noqa: BLE001 (a record can never cause an exception)
             self._unreadable(token, key, error)
             return None
-        if not self._records.is_current(sealed_in(record)):
+        if not self._records.is_current(sealed):
             self._refusals.old_key(token, "stored session")
-        return record, contents, payload
+        return token, key, record, payload, data, created, principal
 
     def _unreadable(self, token: str, key: str, error: Exception) -> None:
         if isinstance(error, BadToken) and error.reason == "expired":
@@ -136,49 +146,52 @@ class StoreHome:
         else:
             logger.warning("the stored session %s… cannot be read; its visitor gets an empty one", key[:8])
 
-    def _fill(self, session: Session, token: str, record: Record, contents: Contents, payload: bytes) -> None:
-        dict.update(session, contents.data)
+    def _fill(self, session: Session, found: _Found) -> None:
+        token, key, record, payload, data, created, principal = found
+        dict.update(session, data)
         session._new = False
         session._token = token
-        session._key = key_of(token)
+        session._key = key
         session._record = record
         session._payload = payload
-        session._created = _created(contents)
-        session._principal = contents.principal
-        session._was_permanent = contents.data.get("_permanent") is True
+        session._created = created
+        session._principal = principal
+        session._was_permanent = data.get("_permanent") is True
 
     # Saving
 
     def _create(self, session: Session, payload: bytes, now: int) -> list[str]:
-        token = self._new_record(session, payload, now)
-        self._saved(session, token, payload)
+        token, key = self._new_record(session, payload, now)
+        self._saved(session, token, key, payload)
         return self._send(session, now)
 
-    def _new_record(self, session: Session, payload: bytes, now: int) -> str:
+    def _new_record(self, session: Session, payload: bytes, now: int) -> tuple[str, str]:
         token = secrets.token_urlsafe(32)
-        data = self._sealed(session, token, payload)
-        if not self.store.create(key_of(token), data, self._ttl(session, now), **self._index(session)):
+        key = key_of(token)
+        data = self._sealed(session, token, key, payload)
+        if not self.store.create(key, data, self._ttl(session, now), **self._index(session)):
             raise StoreError("the store says that a new random key is taken; is it the right store?")
-        return token
+        return token, key
 
     def _update(self, session: Session, payload: bytes, now: int) -> list[str]:
         record: Record | None = session._record
         if record is not None and self._replaced(session, payload, now, record):
-            self._saved(session, session._token, payload)
+            self._saved(session, session._token, session._key, payload)
             return self._send_if_it_moves(session, now)
         tries = Tries()
         with tries.turn(session._key):
             while (record := self._take_over(session, now)) is not None:
                 payload = pack(self._serializer, session)
                 if self._replaced(session, payload, now, record):
-                    self._saved(session, session._token, payload)
+                    self._saved(session, session._token, session._key, payload)
                     return self._send_if_it_moves(session, now)
                 tries.pause()
         return self._gone(session)
 
     def _replaced(self, session: Session, payload: bytes, now: int, record: Record) -> bool:
-        data = self._sealed(session, session._token, payload)
-        return self.store.update(session._key, data, self._ttl(session, now), record.version, **self._index(session))
+        data = self._sealed(session, session._token, session._key, payload)
+        ttl = self._ttl(session, now)
+        return self.store.update(session._key, data, ttl, record.version, **self._index(session))
 
     def _renew(self, session: Session, now: int) -> list[str]:
         old_key = session._key
@@ -186,11 +199,11 @@ class StoreHome:
         with tries.turn(old_key):
             while (record := session._record or self._take_over(session, now)) is not None:
                 payload = pack(self._serializer, session)
-                token = self._new_record(session, payload, now)
+                token, key = self._new_record(session, payload, now)
                 # From here on nobody can write to the old record, and what was written before is in the new one.
-                if self._moved(old_key, key_of(token), record):
+                if self._moved(old_key, key, record):
                     self._delete_quietly(old_key)
-                    self._saved(session, token, payload)
+                    self._saved(session, token, key, payload)
                     return self._send(session, now)
                 session._record = None
                 tries.pause()
@@ -249,11 +262,11 @@ class StoreHome:
 
     def _take_over(self, session: Session, now: int) -> Record | None:
         """Bring in what others have saved since; None: the session was ended."""
-        found = self._find(session._token, now)
+        found = self._find(session._token, session._key, now)
         if found is None:
             return None
-        record, contents, payload = found
-        merge(self._serializer, session, contents)
+        _, _, record, payload, data, _, principal = found
+        merge(self._serializer, session, data, principal)
         session._record, session._payload = record, payload
         return record
 
@@ -268,14 +281,14 @@ class StoreHome:
         session._token = session._key = ""
         session._payload, session._record = b"", None
 
-    def _saved(self, session: Session, token: str, payload: bytes) -> None:
-        session._token, session._key = token, key_of(token)
+    def _saved(self, session: Session, token: str, key: str, payload: bytes) -> None:
+        session._token, session._key = token, key
         session._payload, session._record = payload, None
         session._dirty = session._forced = session._renewed = session._ended = False
         session._exposed = True
 
-    def _sealed(self, session: Session, token: str, payload: bytes) -> bytes:
-        return joined(session._created, self._records.seal(token, key_of(token), payload))
+    def _sealed(self, session: Session, token: str, key: str, payload: bytes) -> bytes:
+        return joined(session._created, self._records.seal(token, key, payload))
 
     def _index(self, session: Session) -> dict[str, Any]:
         return {"principal": session._principal} if self._indexed else {}
@@ -295,9 +308,3 @@ class StoreHome:
         permanent = session._was_permanent = dict.get(session, "_permanent") is True
         expires = self._lifetimes.expires(session._created, now) if permanent else None
         return [self._cookie.set(session._token, session._https, expires)]
-
-
-def _created(contents: Contents) -> int:
-    if contents.created is None:
-        raise BadToken("bad_payload")
-    return contents.created
