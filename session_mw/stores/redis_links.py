@@ -25,6 +25,7 @@ class KeptConnections(ConnectionPool):
         self._places: SimpleQueue[None] = SimpleQueue()
         for _ in range(self.max_connections):
             self._places.put(None)
+        self._longest_wait = self.connection_kwargs["socket_connect_timeout"]
         super().reset()
 
     def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> Any:
@@ -35,7 +36,7 @@ class KeptConnections(ConnectionPool):
         """
         self._checkpid()
         try:
-            self._places.get(timeout=self.connection_kwargs["socket_connect_timeout"])
+            self._places.get(timeout=self._longest_wait)
         except Empty:
             raise RedisConnectionError("all connections were in use for too long") from None
         with self._lock:
@@ -76,7 +77,7 @@ class LeanRedis(Redis):
         """Send a command and read its answer; again, if the connection drops. So it has to bear being sent twice."""
         connection: Any = self.connection_pool.get_connection()
         try:
-            command = connection.pack_command(*args)
+            command = _packed(args)
             try:
                 return _answer(connection, command)
             except RedisConnectionError:
@@ -94,6 +95,15 @@ class LeanRedis(Redis):
             self.connection_pool.release(connection)
 
 
-def _answer(connection: Any, command: Any) -> Any:
-    connection.send_packed_command(command)
+def _packed(words: tuple[str | bytes | int, ...]) -> bytes:
+    """A command in the Redis protocol; redis-py's own way takes three times as long."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        text = word if type(word) is bytes else str(word).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
+    return b"".join(parts)
+
+
+def _answer(connection: Any, command: bytes) -> Any:
+    connection.send_packed_command([command])
     return connection.read_response()
