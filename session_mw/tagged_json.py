@@ -81,7 +81,9 @@ class _Refused(ValueError):
 def _check_limits(payload: bytes) -> None:
     if len(payload) > MAX_PAYLOAD:
         raise _Refused(f"{len(payload)} bytes of JSON are more than {MAX_PAYLOAD}")
-    if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH and _is_too_deep(payload):
+    # replace() finds with memchr, count() looks at each byte.
+    outside = len(payload.replace(b"{", b"")) + len(payload.replace(b"[", b""))
+    if 2 * len(payload) - outside > MAX_DEPTH and _is_too_deep(payload):
         raise _Refused(f"it is nested deeper than {MAX_DEPTH} levels")
 
 
@@ -107,13 +109,11 @@ def _write(value: Any) -> bytes:
 
 def _tag(value: Any) -> Any:
     kind = type(value)
-    if kind in _SCALARS:
-        return value
-    if kind is dict or isinstance(value, dict):
-        return _tag_dict(value)
     if kind is list:
         return value if _SCALARS.issuperset(map(type, value)) else [_tag(item) for item in value]
-    return _tag_other(value)
+    if kind in _SCALARS:
+        return value
+    return _tag_dict(value) if isinstance(value, dict) else _tag_other(value)
 
 
 def _tag_dict(value: dict[Any, Any]) -> dict[Any, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from binascii import a2b_base64, b2a_base64
 
-ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-
-_PADDING = (b"", b"", b"==", b"=")
-_SPARE_BITS_ZERO = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_SPARE_BITS_ZERO = {1: b"", 2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
+# What is not of the alphabet becomes a character that a2b_base64 leaves out.
+_FROM_URL = bytes(b"+/"[b"-_".index(c)] if c in b"-_" else c if c in _ALPHABET else 0 for c in range(256))
 
 
 def b64encode(data: bytes) -> str:
@@ -28,7 +27,8 @@ def b64decode(text: bytes) -> bytes:
     Raises:
         ValueError: The text is not what :func:`b64encode` makes of any bytes.
     """
+    data = a2b_base64(text.translate(_FROM_URL) + b"==")
     rest = len(text) % 4
-    if text.translate(None, ALPHABET) or (rest and (rest == 1 or text[-1] not in _SPARE_BITS_ZERO[rest])):
+    if len(data) != len(text) * 3 // 4 or (rest and text[-1] not in _SPARE_BITS_ZERO[rest]):
         raise ValueError("not canonical base64")
-    return a2b_base64(text.translate(_FROM_URL) + _PADDING[rest])
+    return data

@@ -99,7 +99,7 @@ class CookieHome:
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._refusals.refused(token, error)
             return []
-        if b"_permanent" not in payload and b"\\u" not in payload:
+        if b"_permanent" not in payload and not (b"\\" in payload and b"\\u00" in payload):
             return []
         if self._lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
             return None
