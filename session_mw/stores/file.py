@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import os
@@ -76,7 +75,7 @@ class FileStore:
         """As :meth:`session_mw.protocols.Store.load`."""
         if not is_key(key):
             return None
-        with _failures():
+        with _FAILURES:
             stored = self._live(key)
         return None if stored is None else Record(stored.data, stored.version, stored.expires)
 
@@ -90,7 +89,7 @@ class FileStore:
             raise ValueError("a session's key is 64 lower-case hexadecimal digits")
         if next(self._turns) % SWEEP_ONE_IN == 0:
             self._sweep_a_little()
-        with _failures(), self._locks.held(key):
+        with _FAILURES, self._locks.held(key):
             if self._is_taken(key):
                 return False
             self._directory.make_shard(key)
@@ -101,7 +100,7 @@ class FileStore:
         """As :meth:`session_mw.protocols.IndexedStore.update`."""
         if not is_key(key):
             return False
-        with _failures(), self._locks.held(key):
+        with _FAILURES, self._locks.held(key):
             stored = self._live(key)
             if stored is None or stored.version != version:
                 return False
@@ -112,7 +111,7 @@ class FileStore:
         """As :meth:`session_mw.protocols.Store.touch`."""
         if not is_key(key):
             return False
-        with _failures(), self._locks.held(key):
+        with _FAILURES, self._locks.held(key):
             stored = self._live(key)
             if stored is None:
                 return False
@@ -122,24 +121,24 @@ class FileStore:
     def delete(self, key: str) -> None:
         """As :meth:`session_mw.protocols.Store.delete`."""
         if is_key(key):
-            with _failures(), self._locks.held(key):
+            with _FAILURES, self._locks.held(key):
                 self._remove(key, only_expired=False)
 
     def keys_of(self, principal: str) -> Iterator[str]:
         """As :meth:`session_mw.protocols.IndexedStore.keys_of`; reads every record's first line."""
-        with _failures():
+        with _FAILURES:
             for key, stored in self._directory.headers():
                 if stored.principal == principal and stored.expires > time.time():
                     yield key
 
     def count_expired(self) -> int:
         """As :meth:`session_mw.protocols.SweepableStore.count_expired`."""
-        with _failures():
+        with _FAILURES:
             return sum(stored.expires <= time.time() for _, stored in self._directory.headers())
 
     def sweep(self, batch: int = 1000) -> Iterator[int]:
         """As :meth:`session_mw.protocols.SweepableStore.sweep`; also what killed processes left half written."""
-        with _failures():
+        with _FAILURES:
             self._directory.remove_abandoned()
             expired = (key for key, stored in self._directory.headers() if stored.expires <= time.time())
             while keys := list(itertools.islice(expired, batch)):
@@ -184,7 +183,7 @@ class FileStore:
 
     def _sweep_a_little(self) -> None:
         try:
-            with _failures():
+            with _FAILURES:
                 for key, stored in self._directory.some_headers(LOOKED_AT_AT_ONCE):
                     if stored.expires <= time.time():
                         self._remove_if_expired(key)
@@ -192,9 +191,15 @@ class FileStore:
             logger.warning("expired sessions were not removed: %s", error)
 
 
-@contextlib.contextmanager
-def _failures() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"the session directory failed: {error.strerror}") from error
+class _Failures:
+    """What the operating system refuses is a failure of the store."""
+
+    def __enter__(self) -> None:
+        """Nothing yet."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise StoreError(f"the session directory failed: {error.strerror}") from error
+
+
+_FAILURES = _Failures()

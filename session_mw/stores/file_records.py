@@ -57,7 +57,7 @@ def read(path: str) -> Stored | None:
     if not size:
         return None
     header, _, data = content.partition(b"\n")
-    return _unpacked(header, size)._replace(data=data)
+    return _unpacked(header, size, data)
 
 
 def read_header(path: str) -> Stored | None:
@@ -136,15 +136,15 @@ def _read_plain(descriptor: int, at_most: int | None) -> tuple[bytes, int]:
     return content, status.st_size
 
 
-def _unpacked(header: bytes, size: int) -> Stored:
+def _unpacked(header: bytes, size: int, data: bytes = b"") -> Stored:
     match = _HEADER.fullmatch(header)
     if not match or len(header) + 1 + int(match[3]) != size:
         return BROKEN
     try:
-        principal = json.loads(match[4])
+        principal = None if match[4] == b"null" else json.loads(match[4])
     except ValueError:
         return BROKEN
-    return Stored(b"", match[2].decode(), int(match[1]), principal)
+    return Stored(data, match[2].decode(), int(match[1]), principal)
 
 
 def _write_new(path: str, content: bytes) -> None:
