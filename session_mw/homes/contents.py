@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from session_mw.exceptions import BadToken, ExpiredToken, NotSerializable
@@ -24,7 +25,8 @@ class Contents(NamedTuple):
     """Whose session it is."""
 
 
-class Lifetimes(NamedTuple):
+@dataclass(frozen=True)
+class Lifetimes:
     """For how long a session is valid, in seconds."""
 
     idle: int

@@ -46,19 +46,19 @@ class CookieHome:
         """Fill the session from the one token in its Cookie header that can be trusted, if there is one."""
         now = int(time.time())
         tokens = self._candidates(session)
-        genuine = []
-        for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
-            found = self._find(token, now)
-            if found is not None:
-                genuine.append(found)
-        if len(genuine) == 1:
-            self._fill(session, genuine[0])
+        found = self._find(tokens[0], now) if len(tokens) == 1 else self._only_genuine(session, tokens, now)
+        if found is None:
+            session._created = now
+            session._keeps_created = self._hides_created
             return
-        session._created = now
-        session._keeps_created = self._hides_created
-        if genuine or len(tokens) > MAX_CANDIDATES:
-            session._conflict = True
-            self._refusals.log("ambiguous", session._header)
+        token, payload, data, created, keeps_created, principal = found
+        dict.update(session, data)
+        session._new = False
+        session._token = token
+        session._payload = payload
+        session._created = created
+        session._keeps_created = keeps_created
+        session._principal = principal
 
     def save(self, session: Session) -> list[str]:
         """Write what has changed since the last call.
@@ -119,6 +119,16 @@ class CookieHome:
             self._refusals.log("malformed", session._header)
         return tokens
 
+    def _only_genuine(self, session: Session, tokens: list[str], now: int) -> _Found | None:
+        too_many = len(tokens) > MAX_CANDIDATES
+        genuine = [] if too_many else [found for token in tokens if (found := self._find(token, now)) is not None]
+        if len(genuine) == 1:
+            return genuine[0]
+        if genuine or too_many:
+            session._conflict = True
+            self._refusals.log("ambiguous", session._header)
+        return None
+
     def _find(self, token: str, now: int) -> _Found | None:
         # The one boundary: whatever a token makes the code below raise, the application sees no more
         # than an empty session.
@@ -144,16 +154,6 @@ class CookieHome:
         opened = self._codec.decode(token)
         self._lifetimes.check_written(opened[1], now)
         return opened
-
-    def _fill(self, session: Session, found: _Found) -> None:
-        token, payload, data, created, keeps_created, principal = found
-        dict.update(session, data)
-        session._new = False
-        session._token = token
-        session._payload = payload
-        session._created = created
-        session._keeps_created = keeps_created
-        session._principal = principal
 
     def _write(self, session: Session, payload: bytes, now: int) -> list[str]:
         if is_empty(session):
