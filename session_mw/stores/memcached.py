@@ -38,6 +38,19 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
 }
 
 
+class Version(bytes):
+    """A record's version, and what tells memcached that nothing was written since it was loaded."""
+
+    def __new__(cls, version: bytes, name: str, cas: bytes, expires: int) -> Version:
+        self = super().__new__(cls, version)
+        self.name, self.cas, self.expires = name, cas, expires
+        return self
+
+    name: str
+    cas: bytes
+    expires: int
+
+
 class MemcachedStore:
     """Sessions in memcached, for any number of machines.
 
@@ -48,7 +61,8 @@ class MemcachedStore:
 
     A record is ``00001700000000:9f86d081884c7d65:data…``: when it ends, its version, and
     what was given. The version is not memcached's ``cas`` number, which a touch changes too;
-    that number guards each writing between its reading and its storing.
+    that number guards each writing between its reading and its storing. So reading is one
+    round trip, and so is writing what was read, if nothing came between.
 
     A session larger than the server keeps (1 MB, or its option ``-I``) is refused with
     ``NotSerializable``, and the record stays as it was: the data is at fault, not the server.
@@ -105,7 +119,12 @@ class MemcachedStore:
 
     def load(self, key: str) -> Record | None:
         """Read a record. A value that is none is a record without data."""
-        return _live(self._host(key).call("get", self._prefix + key))
+        name = self._prefix + key
+        found, cas = self._host(key).call("gets", name)
+        record = _live(found)
+        if not record or not record.version:
+            return record
+        return record._replace(version=Version(record.version, name, cas, record.expires))
 
     def create(self, key: str, data: bytes, ttl: int) -> bool:
         """Write a new record, unless the key is taken."""
@@ -126,6 +145,8 @@ class MemcachedStore:
         """Write a record that still has the version."""
         new = _new_version()
         value = _value(_ends(ttl), new, data)
+        if self._is_as_loaded_and_set(key, value, ttl, version):
+            return True
         return self._change(key, ttl, lambda record: value if record.version == version else None, new)
 
     def touch(self, key: str, ttl: int) -> bool:
@@ -142,6 +163,14 @@ class MemcachedStore:
         """Close the connections."""
         for host in self._hosts:
             host.close()
+
+    def _is_as_loaded_and_set(self, key: str, value: bytes, ttl: int, version: Any) -> bool:
+        """Try it without reading again; False says nothing yet: a touch may have come between."""
+        # numbers of other hosts are no others than this one's
+        if not isinstance(version, Version) or version.name != self._prefix + key or version.expires <= time.time():
+            return False
+        host = self._host(key)
+        return bool(host.call("cas", version.name, value, version.cas, expire=host.expiry(ttl)))
 
     def _change(self, key: str, ttl: int, changed: Callable[[Record], bytes | None], new: bytes | None = None) -> bool:
         """Store what ``changed`` makes of the live record; again, if something else was faster.
