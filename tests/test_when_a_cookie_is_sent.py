@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from itsdangerous import TimestampSigner
 from itsdangerous.encoding import base64_encode
 
 from session_mw import MemoryStore, SessionManager
 from session_mw.codecs.signed import SignedCodec
+from session_mw.tagged_json import TaggedJSON
 from wsgi_client import KEY, OTHER_KEY, PLAIN, Visitor, guarded, page, read, token_of, visit
 
 NOW = 1700000000
@@ -215,6 +218,20 @@ def test_only_true_is_permanent(value, now):
     token = token_of({"_permanent": value})
     assert answer_to(lambda s: None, token) == []
     assert answer_to(lambda s: s.permanent, token) == [VARY]
+
+
+names = st.sampled_from(["A", "_fresh", "_id", "_permanent", "_user_id", "a", '"_permanent":true', "é"])
+values = st.recursive(st.booleans() | st.integers() | names, lambda inner: st.dictionaries(names, inner, max_size=3))
+
+
+@given(st.dictionaries(names, values, max_size=4), st.sampled_from([None, 3 * MONTH]))
+def test_a_session_that_nobody_looked_at_is_refreshed_if_it_is_permanent(data, absolute):
+    sessions = SessionManager(KEY, absolute_lifetime=absolute)
+    token = SignedCodec(KEY).encode(TaggedJSON().dumps(data), NOW, NOW)
+    headers = sessions.commit(sessions.open({"HTTP_COOKIE": f"session={token}"}))
+    assert bool(headers) == (data.get("_permanent") is True)
+    for _, cookie in headers[1:]:
+        assert SessionManager(KEY).open({"HTTP_COOKIE": cookie.partition(";")[0]}).copy() == data
 
 
 def test_a_refresh_uses_the_current_key(now):
