@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from session_mw.codecs.records import PlainRecords, Records
-from session_mw.codecs.signed import SignedCodec
-from session_mw.cookies import SessionCookie
 from session_mw.exceptions import ConfigurationError
 from session_mw.headers import VARY, Header, with_session_headers
-from session_mw.homes.contents import Lifetimes
+from session_mw.homes.assembly import cookie_of, home_of
 from session_mw.homes.cookie import CookieHome
 from session_mw.homes.listing import SessionInfo, indexed, list_sessions
 from session_mw.homes.store import StoreHome
-from session_mw.keys import key_bytes
 from session_mw.lazy_dict import UNTOUCHED
 from session_mw.mapping import SETTING_NAMES, settings_from_mapping, unknown_setting
-from session_mw.protocols import Codec, Store
+from session_mw.protocols import Store
 from session_mw.session import NullSession, Session
 from session_mw.settings import SettingNames, Settings
 from session_mw.stores.urls import open_store
-from session_mw.tagged_json import TaggedJSON
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -56,9 +49,9 @@ class SessionManager:
                 raise unknown_setting(name)
         self.settings = checked = Settings(secret_key, **settings)
         self.cookie_name = checked.cookie_name
-        self.cookie = _cookie(checked)
+        self.cookie = cookie_of(checked)
         self.store = open_store(checked.store) if isinstance(checked.store, str) else checked.store
-        self._home = _home(checked, self.cookie, self.store)
+        self._home = home_of(checked, self.cookie, self.store)
         self._load = None if self._home is None else self._home.load
 
     @classmethod
@@ -199,58 +192,3 @@ class SessionManager:
 def _place(environ: Mapping[str, Any]) -> tuple[str, str]:
     host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
     return host, environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"
-
-
-def _cookie(settings: Settings) -> SessionCookie:
-    return SessionCookie(
-        settings.cookie_name,
-        domain=settings.cookie_domain,
-        path=settings.cookie_path,
-        secure=settings.cookie_secure,
-        httponly=settings.cookie_httponly,
-        samesite=settings.cookie_samesite,
-        partitioned=settings.cookie_partitioned,
-    )
-
-
-def _home(settings: Settings, cookie: SessionCookie, store: Store | None) -> CookieHome | StoreHome | None:
-    lifetimes = Lifetimes(settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds)
-    refresh = settings.refresh_each_request
-    if store is not None:
-        return StoreHome(store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh)
-    if settings.secret_key is not None:
-        return CookieHome(_codec(settings, settings.secret_key), TaggedJSON(), cookie, lifetimes, refresh)
-    return None
-
-
-def _codec(settings: Settings, secret_key: str | bytes) -> Codec:
-    if not settings.encrypt:
-        return SignedCodec(secret_key, settings.secret_key_fallbacks, salt=settings.salt, digest=settings.digest)
-    encrypted = _encryption("encrypt=True")
-    codec: Codec = encrypted.EncryptedCodec(*_keys(settings), cookie_name=settings.cookie_name, salt=settings.salt)
-    return codec
-
-
-def _records(settings: Settings) -> Records:
-    if not settings.store_encryption:
-        return PlainRecords(settings.cookie_name, settings.salt)
-    encrypted = _encryption("store_encryption=True")
-    records: Records = encrypted.EncryptedRecords(
-        *_keys(settings), cookie_name=settings.cookie_name, salt=settings.salt
-    )
-    return records
-
-
-def _keys(settings: Settings) -> tuple[bytes, list[bytes]]:
-    keys = (settings.secret_key, *settings.secret_key_fallbacks)
-    current, *fallbacks = (key_bytes("secret_key", key) for key in keys)
-    return current, fallbacks
-
-
-def _encryption(setting: str) -> ModuleType:
-    try:
-        return import_module("session_mw.codecs.encrypted")
-    except ImportError as error:
-        raise ConfigurationError(
-            f'{setting} needs the package cryptography: python -m pip install "session_mw[encrypted]"'
-        ) from error

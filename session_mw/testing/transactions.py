@@ -9,7 +9,8 @@ from typing import Any
 from session_mw.exceptions import MissingSession
 from session_mw.headers import Header
 from session_mw.manager import SessionManager
-from session_mw.middleware import SessionMiddleware, StartResponse
+from session_mw.middleware import SessionMiddleware
+from session_mw.response import StartResponse
 from session_mw.session import Session
 
 
