@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import pytest
 from webdriver import Browser
 
-import session_mw.manager
+import session_mw.homes.cookie
 from session_mw import CookieTooLarge, SessionManager, SessionMiddleware
 from wsgi_client import KEY, token_of
 
@@ -67,9 +67,9 @@ def framing(address: str) -> Callable[..., list[bytes]]:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Moves the manager's clock. Not the server's: Chromium counts Expires from the response's Date."""
+    """Moves the clock of cookie sessions. Not the server's: Chromium counts Expires from the response's Date."""
     moved = SimpleNamespace(seconds=0)
-    monkeypatch.setattr(session_mw.manager, "time", SimpleNamespace(time=lambda: time.time() + moved.seconds))
+    monkeypatch.setattr(session_mw.homes.cookie, "time", SimpleNamespace(time=lambda: time.time() + moved.seconds))
 
     def move(seconds: int) -> None:
         moved.seconds += seconds
