@@ -27,14 +27,14 @@ class Response:
         "_write",
     )
 
-    # What the server's start_response gave; there is none before.
+    # There are none before start_response was called, the application's and the server's.
+    _headers: list[Header]
     _write: Callable[[bytes], object]
 
     def __init__(self, sessions: SessionManager, session: Session, start_response: StartResponse) -> None:
         self._sessions = sessions
         self._session = session
         self._start_response = start_response
-        self._headers: list[Header] = []
         self._failed = False
         self._file: object = None
         self._status: str | None = None
