@@ -9,6 +9,8 @@ import threading
 import time
 
 import services
+from session_mw.protocols import Store
+from session_mw.testing.fixtures import loaded, new_key
 
 
 def hang(server: services.Service) -> None:
@@ -74,3 +76,16 @@ def _shut(end: socket.socket) -> None:
     with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
     end.close()
+
+
+def assert_writes_survive_lost_answers(proxy: DroppingProxy, store: Store) -> None:
+    """Write twice, each time over a connection that drops before the answer comes."""
+    key = new_key()
+    proxy.drop = True
+    assert store.create(key, b"a", 60)
+    assert not proxy.drop
+    version = loaded(store, key).version
+    proxy.drop = True
+    assert store.update(key, b"b", 60, version)
+    assert not proxy.drop
+    assert loaded(store, key).data == b"b"

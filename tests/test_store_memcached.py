@@ -211,15 +211,7 @@ def test_a_write_whose_answer_was_lost_is_seen_to_be_done(
     dropped: tuple[dropping.DroppingProxy, MemcachedStore],
 ) -> None:
     proxy, store = dropped
-    key = new_key()
-    proxy.drop = True
-    assert store.create(key, b"a", 60)
-    assert not proxy.drop
-    record = loaded(store, key)
-    proxy.drop = True
-    assert store.update(key, b"b", 60, record.version)
-    assert not proxy.drop
-    assert loaded(store, key).data == b"b"
+    dropping.assert_writes_survive_lost_answers(proxy, store)
 
 
 def test_many_idle_connections_that_a_restart_dropped_are_no_outage(

@@ -289,15 +289,7 @@ def test_a_write_whose_answer_was_lost_is_seen_to_be_done(postgresql: PostgreSQL
     url = postgresql.url.replace(f":{postgresql.port}", f":{proxy.port}")
     store = SQLAlchemyStore.from_url(f"{url}?table={a_table()}")
     store.create_table()
-    key = new_key()
-    proxy.drop = True
-    assert store.create(key, b"a", 60)
-    assert not proxy.drop
-    record = loaded(store, key)
-    proxy.drop = True
-    assert store.update(key, b"b", 60, record.version)
-    assert not proxy.drop
-    assert loaded(store, key).data == b"b"
+    dropping.assert_writes_survive_lost_answers(proxy, store)
     store.close()
     proxy.close()
 
