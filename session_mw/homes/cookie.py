@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, SessionCookie
-from session_mw.exceptions import BadToken, CookieTooLarge, NotSerializable
+from session_mw.exceptions import CookieTooLarge, NotSerializable
 from session_mw.homes.contents import Lifetimes, changed_payload, hidden_in, is_empty, pack
-from session_mw.protocols import Codec, Opened, Serializer
+from session_mw.homes.tokens import TokenReader
+from session_mw.protocols import Codec, Serializer
 from session_mw.refusals import RefusalLog
 from session_mw.session import Session
 
@@ -34,6 +35,7 @@ class CookieHome:
         self, codec: Codec, serializer: Serializer, cookie: SessionCookie, lifetimes: Lifetimes, refresh: bool
     ) -> None:
         self._codec = codec
+        self._tokens = TokenReader(codec, lifetimes)
         self._serializer = serializer
         self._cookie = cookie
         self._lifetimes = lifetimes
@@ -95,7 +97,7 @@ class CookieHome:
         """The same where the payload need not be read for it; None where it has to be."""
         now = int(time.time())
         try:
-            payload, _, _, current = self._genuine(token, now)
+            payload, _, _, current = self._tokens.open(token, now)
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._refusals.refused(token, error)
             return []
@@ -133,7 +135,7 @@ class CookieHome:
         # The one boundary: whatever a token makes the code below raise, the application sees no more
         # than an empty session.
         try:
-            payload, written, created, current = self._genuine(token, now)
+            payload, written, created, current = self._tokens.open(token, now)
             data = self._serializer.loads(payload)
             began, principal = hidden_in(data)
             if began is not None:
@@ -147,13 +149,6 @@ class CookieHome:
         if not current:
             self._refusals.old_key(token)
         return token, payload, data, created, began is not None, principal
-
-    def _genuine(self, token: str, now: int) -> Opened:
-        if len(token) > MAX_COOKIE:
-            raise BadToken("malformed")
-        opened = self._codec.decode(token)
-        self._lifetimes.check_written(opened[1], now)
-        return opened
 
     def _write(self, session: Session, payload: bytes, now: int) -> list[str]:
         if is_empty(session):

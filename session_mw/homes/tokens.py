@@ -1,0 +1,49 @@
+"""Opens the tokens that browsers send, and keeps the last that were genuine."""
+
+from __future__ import annotations
+
+from session_mw.cookies import MAX_COOKIE
+from session_mw.exceptions import BadToken
+from session_mw.homes.contents import Lifetimes
+from session_mw.protocols import Codec, Opened
+
+MAX_KEPT = 256
+MAX_PAYLOAD_KEPT = 2 * MAX_COOKIE
+"""Bytes. All together some 150 KB are kept, and never more than 3.5 MB."""
+
+
+class TokenReader:
+    """Opens tokens, and keeps what was in the last ones: a browser sends the same one until it is given another.
+
+    Only genuine tokens are kept, so nobody without a key has a part in it. Whether a token
+    is still valid is asked each time.
+
+    Args:
+        codec: Payloads to tokens and back.
+        lifetimes: For how long a token is valid.
+    """
+
+    def __init__(self, codec: Codec, lifetimes: Lifetimes) -> None:
+        self._codec = codec
+        self._lifetimes = lifetimes
+        self._kept: dict[str, Opened] = {}
+
+    def open(self, token: str, now: int) -> Opened:
+        """Verify a token and its time, and give what is in it.
+
+        Raises:
+            BadToken: It cannot be trusted.
+            ExpiredToken: It is too old.
+        """
+        if len(token) > MAX_COOKIE:
+            raise BadToken("malformed")
+        opened = self._kept.get(token) or self._keep(token, self._codec.decode(token))
+        self._lifetimes.check_written(opened[1], now)
+        return opened
+
+    def _keep(self, token: str, opened: Opened) -> Opened:
+        if len(opened[0]) <= MAX_PAYLOAD_KEPT:
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            self._kept[token] = opened
+        return opened

@@ -1,0 +1,145 @@
+"""What was in the last genuine tokens is kept; nobody can tell, but for the time it takes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from session_mw import SessionManager
+from session_mw.homes.tokens import MAX_KEPT, MAX_PAYLOAD_KEPT
+from wsgi_client import KEY, OTHER_KEY
+
+DAY = 86400
+
+
+class Counting:
+    """Stands before a manager's codec, and counts what is decoded."""
+
+    def __init__(self, sessions: SessionManager) -> None:
+        reader: Any = sessions._home._tokens  # type: ignore[union-attr]
+        self.kept = reader._kept
+        self.decoded: list[str] = []
+        self._codec, reader._codec = reader._codec, self
+
+    def decode(self, token: str) -> object:
+        self.decoded.append(token)
+        return self._codec.decode(token)
+
+
+@pytest.fixture(params=[False, True], ids=["signed", "encrypted"])
+def sessions(request: pytest.FixtureRequest) -> SessionManager:
+    if request.param:
+        pytest.importorskip("cryptography")
+    return SessionManager(KEY, encrypt=request.param)
+
+
+@pytest.fixture
+def codec(sessions: SessionManager) -> Counting:
+    return Counting(sessions)
+
+
+def cookie_of(sessions: SessionManager, **data: Any) -> str:
+    session = sessions.open({})
+    session.update(data)
+    return dict(sessions.commit(session))["Set-Cookie"].partition(";")[0]
+
+
+def found_in(sessions: SessionManager, cookie: str) -> dict[str, Any]:
+    return sessions.open({"HTTP_COOKIE": cookie}).copy()
+
+
+def test_a_token_that_comes_again_is_not_decoded_again(sessions: SessionManager, codec: Counting) -> None:
+    cookie = cookie_of(sessions, user=1)
+    assert [found_in(sessions, cookie) for _ in range(5)] == [{"user": 1}] * 5
+    assert len(codec.decoded) == 1
+
+
+def test_a_refresh_of_an_untouched_session_does_not_decode_again(sessions: SessionManager, codec: Counting) -> None:
+    cookie = cookie_of(sessions, _permanent=True)
+    found_in(sessions, cookie)
+    headers = dict(sessions.commit(sessions.open({"HTTP_COOKIE": cookie})))
+    assert found_in(sessions, headers["Set-Cookie"].partition(";")[0]) == {"_permanent": True}
+    assert len(codec.decoded) <= 2
+
+
+def test_a_kept_token_ends_when_its_time_is_over(sessions: SessionManager, codec: Counting, clock: Any) -> None:
+    cookie = cookie_of(sessions, user=1)
+    assert found_in(sessions, cookie) == {"user": 1}
+    clock.advance(31 * DAY)
+    assert found_in(sessions, cookie) == {"user": 1}
+    clock.advance(1)
+    assert found_in(sessions, cookie) == {}
+
+
+def test_a_kept_token_is_refused_by_a_clock_that_was_set_back(sessions: SessionManager, clock: Any) -> None:
+    cookie = cookie_of(sessions, user=1)
+    assert found_in(sessions, cookie) == {"user": 1}
+    clock.advance(-61)
+    assert found_in(sessions, cookie) == {}
+
+
+def test_an_absolute_lifetime_ends_a_kept_token(clock: Any) -> None:
+    sessions = SessionManager(KEY, absolute_lifetime=60)
+    cookie = cookie_of(sessions, user=1)
+    assert found_in(sessions, cookie) == {"user": 1}
+    clock.advance(61)
+    assert found_in(sessions, cookie) == {}
+
+
+def test_requests_with_one_token_share_nothing(sessions: SessionManager) -> None:
+    cookie = cookie_of(sessions, cart=["pear"], inner={"a": [1]})
+    mine = sessions.open({"HTTP_COOKIE": cookie})
+    mine["cart"].append("fig")
+    mine["inner"]["a"].clear()
+    mine["user"] = 1
+    assert found_in(sessions, cookie) == {"cart": ["pear"], "inner": {"a": [1]}}
+
+
+def test_nothing_is_kept_of_what_is_refused(sessions: SessionManager, codec: Counting) -> None:
+    name, _, token = cookie_of(sessions, user=1).partition("=")
+    assert found_in(sessions, f"{name}={token}") == {"user": 1}
+    forged = [token[:n] + ("A" if token[n] != "A" else "B") + token[n + 1 :] for n in range(len(token))]
+    foreign = cookie_of(SessionManager(OTHER_KEY), user=1)
+    for value in [*forged, token + "=", token[:-1], foreign.partition("=")[2]]:
+        assert found_in(sessions, f"{name}={value}") == {}
+    assert list(codec.kept) == [token]
+
+
+def test_what_is_kept_stays_small(sessions: SessionManager, codec: Counting) -> None:
+    cookies = [cookie_of(sessions, user=n) for n in range(2 * MAX_KEPT)]
+    for n, cookie in enumerate(cookies):
+        assert found_in(sessions, cookie) == {"user": n}
+        assert len(codec.kept) <= MAX_KEPT
+    assert found_in(sessions, cookies[0]) == {"user": 0}
+    assert len(codec.decoded) == len(cookies) + 1
+
+
+def test_a_token_that_holds_much_more_than_it_is_long_is_not_kept() -> None:
+    sessions = SessionManager(KEY)
+    codec = Counting(sessions)
+    cookie = cookie_of(sessions, text="x" * MAX_PAYLOAD_KEPT)
+    assert [len(found_in(sessions, cookie)["text"]) for _ in range(3)] == [MAX_PAYLOAD_KEPT] * 3
+    assert (len(codec.decoded), codec.kept) == (3, {})
+
+
+def test_a_kept_token_of_an_old_key_is_logged_and_replaced_each_time(
+    sessions: SessionManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    new = SessionManager(OTHER_KEY, secret_key_fallbacks=[KEY], encrypt=sessions.settings.encrypt)
+    cookie = cookie_of(sessions, _permanent=True)
+    with caplog.at_level(logging.INFO, "session_mw"):
+        for seen in (1, 2, 3):
+            session = new.open({"HTTP_COOKIE": cookie})
+            assert session == {"_permanent": True}
+            replaced = dict(new.commit(session))["Set-Cookie"].partition(";")[0]
+            assert sum("old key" in text for text in caplog.messages) == seen
+            assert found_in(SessionManager(OTHER_KEY, encrypt=sessions.settings.encrypt), replaced) == session
+
+
+def test_managers_keep_tokens_apart(sessions: SessionManager) -> None:
+    cookie = cookie_of(sessions, user=1)
+    assert found_in(sessions, cookie) == {"user": 1}
+    for other in (SessionManager(OTHER_KEY), SessionManager(KEY, salt="another")):
+        assert found_in(other, cookie) == {}
