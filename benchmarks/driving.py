@@ -78,6 +78,17 @@ def prepared(contender: Contender, scenario: Scenario, data: Data) -> tuple[App,
     return contender.build(scenario, KEY), environ_of(request_cookie(contender, scenario, data))
 
 
+def requests_of(contender: Contender, scenario: Scenario, data: Data) -> list[Environ]:
+    """The requests to be timed by turns: one, or one of each stranger, all of the same length."""
+    everyone = of_strangers(data) if scenario.strangers else [data]
+    return [environ_of(request_cookie(contender, scenario, one)) for one in everyone]
+
+
+def of_strangers(data: Data) -> list[Data]:
+    """The data of more visitors than any contender remembers."""
+    return [data | {"user_id": user_id} for user_id in range(100, 500)]
+
+
 def data_in(contender: Contender, cookie: str | None) -> Data:
     """What the contender finds in a cookie, without what it keeps there for itself."""
     seen: Data = {}

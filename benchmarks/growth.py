@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from driving import ask, log_in, request_cookie
+from driving import ask, log_in, of_strangers, requests_of
 from flask_format import OURS, application
 from growing_stores import records_in_stores
 from reports import Report, Table, micro
-from scenarios import KEY, READ, WRITE, Contender, Environ, Scenario, environ_of, sized
+from scenarios import KEY, READ, READ_STRANGERS, WRITE, Contender, Environ, Scenario, environ_of, sized
 from session_mw import MemoryStore, SessionMiddleware
 from store_contenders import ours
 from timing import by_turns, request_timer
@@ -83,13 +83,12 @@ def _by_keys(rounds: int) -> Iterator[tuple[str, Curve]]:
 
 
 def _by_bytes(rounds: int) -> Iterator[tuple[str, Curve]]:
-    for scenario in (READ, WRITE):
+    for scenario in (READ, READ_STRANGERS, WRITE):
         yield scenario.name, _medians({str(n): _timer(OURS, scenario, sized(n)) for n in BYTES}, rounds)
 
 
 def _timer(contender: Contender, scenario: Scenario, data: dict[str, Any]) -> Callable[[int], float]:
-    environ = environ_of(request_cookie(contender, scenario, data))
-    return request_timer(contender.build(scenario, KEY), environ)
+    return request_timer(contender.build(scenario, KEY), *requests_of(contender, scenario, data))
 
 
 def _by_fallbacks(rounds: int) -> Curve:
@@ -97,8 +96,8 @@ def _by_fallbacks(rounds: int) -> Curve:
     for count in FALLBACKS:
         old = [f"{n:02d}" + KEY for n in range(count)]
         app = SessionMiddleware(application(READ.touch), KEY, secret_key_fallbacks=old)
-        cookie = log_in(OURS, sized(100), old[-1] if old else KEY)
-        timers[str(count)] = request_timer(app, _believed(app, cookie))
+        cookies = [log_in(OURS, data, old[-1] if old else KEY) for data in of_strangers(sized(100))]
+        timers[str(count)] = request_timer(app, *(_believed(app, cookie) for cookie in cookies))
     return _medians(timers, rounds)
 
 

@@ -12,7 +12,7 @@ from driving import check, prepared
 from flask_format import BARE, FLOOR, INTERFACE, OURS
 from peers import STARLETTE
 from reports import Report, Table, micro, times
-from scenarios import FORGED, NO_COOKIE, SCENARIOS, SIZES, Contender, Scenario, sized
+from scenarios import FORGED, NO_COOKIE, ONE_VISITOR, SCENARIOS, SIZES, Contender, Scenario, sized
 from targets import Promise, Verdict
 from timing import Rounds, by_turns, ratio, start_response, typical, without_collector
 from workers import CONTENDERS, Worker, workers
@@ -58,14 +58,15 @@ def run(quick: bool) -> Report:
     """Measure every cell."""
     with workers(CONTENDERS) as running:
         found = {cell: measure(cell, running, 9 if quick else 41) for cell in CELLS}
-    evicted = {s: measure_evicted(s, 15 if quick else 60) for s in SCENARIOS}
+    evicted = {s: measure_evicted(s, 15 if quick else 60) for s in ONE_VISITOR}
     report = Report("in_process", "In process")
     report.tables = [*(_times(found, size) for size in SIZES), _above_floor(found), _evicted_table(evicted)]
     report.tables.append(targets.table("Beside the peers", verdicts(found)))
     report.notes.append(
         "µs per request, medians of interleaved rounds, each contender in a process of its own; same environ for all, "
         "garbage collector off. A ratio is the median of the rounds' ratios. Peers that keep no refresh of their own "
-        "are told to save."
+        "are told to save. One visitor comes again and again, as a browser does that fetches a page and what is in it; "
+        "with *strangers* 400 take turns, so that session_mw, which keeps what was in the last 256 tokens, knows none."
     )
     report.figures = {str(cell): _figures(rounds) for cell, rounds in found.items()}
     report.figures |= {f"{s.name} evicted": _figures(rounds) for s, rounds in evicted.items()}

@@ -21,18 +21,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from driving import prepared
+from driving import requests_of
 from flask_format import FLOOR, OURS, bare
 from reports import Report, Table, times
 from scenarios import (
     FORGED,
+    KEY,
     NO_COOKIE,
     NOW,
     READ,
+    READ_STRANGERS,
     REFRESH,
+    STRANGERS,
     UNTOUCHED,
     UNTOUCHED_OFF,
     WRITE,
@@ -47,7 +51,8 @@ RECORD = Path(__file__).with_name("instructions.json")
 REQUESTS = 40
 TOLERANCE = 0.03
 CASES = [(s, 100) for s in (NO_COOKIE, UNTOUCHED, UNTOUCHED_OFF, READ, WRITE, REFRESH, FORGED)]
-CASES += [(READ, 1000), (WRITE, 1000), (READ, 3000), (WRITE, 3000)]
+CASES += [(s, 100) for s in STRANGERS]
+CASES += [(s, size) for size in (1000, 3000) for s in (READ, READ_STRANGERS, WRITE)]
 
 Counts: TypeAlias = dict[str, dict[str, int]]
 """Instructions per request, by case and contender."""
@@ -107,18 +112,21 @@ def serve() -> None:
     """What runs under valgrind: each step's requests between two calls of getppid."""
     # The same second for all, without Python code of its own.
     time.time = itertools.repeat(float(NOW)).__next__
-    work = [(bare(NO_COOKIE, ""), environ_of(None))]
-    work += [prepared(one, s, sized(size, s.permanent)) for s, size in CASES for one in (FLOOR, OURS)]
+    work = [(bare(NO_COOKIE, ""), [environ_of(None)])]
+    work += [
+        (one.build(s, KEY), requests_of(one, s, sized(size, s.permanent))) for s, size in CASES for one in (FLOOR, OURS)
+    ]
     gc.disable()
-    for app, environ in work:
-        _requests(app, environ, 20)
+    for app, environs in work:
+        turns = itertools.cycle(environs)
+        _requests(app, turns, 20)
         os.getppid()
-        _requests(app, environ, REQUESTS)
+        _requests(app, turns, REQUESTS)
         os.getppid()
 
 
-def _requests(app: App, environ: Environ, number: int) -> None:
-    for _ in itertools.repeat(None, number):
+def _requests(app: App, environs: Iterator[Environ], number: int) -> None:
+    for environ in itertools.islice(environs, number):
         app(environ.copy(), start_response)
 
 

@@ -36,6 +36,8 @@ class Scenario(NamedTuple):
     """The setting ``refresh_each_request``."""
     writes: bool = False
     """Whether the application changes the data; Beaker has to be told to save."""
+    strangers: bool = False
+    """Whether each request comes from another visitor, so that no token is seen again soon."""
 
 
 class Contender(NamedTuple):
@@ -77,7 +79,12 @@ READ_OFF = Scenario("read, refresh off", read, refresh=False)
 WRITE = Scenario("write", write, writes=True)
 REFRESH = Scenario("refresh", None, permanent=True)
 FORGED = Scenario("forged", look, forged=True)
-SCENARIOS = (NO_COOKIE, UNTOUCHED, UNTOUCHED_OFF, READ, READ_OFF, WRITE, REFRESH, FORGED)
+UNTOUCHED_STRANGERS = Scenario("untouched, strangers", None, strangers=True)
+READ_STRANGERS = Scenario("read, strangers", read, strangers=True)
+WRITE_STRANGERS = Scenario("write, strangers", write, writes=True, strangers=True)
+ONE_VISITOR = (NO_COOKIE, UNTOUCHED, UNTOUCHED_OFF, READ, READ_OFF, WRITE, REFRESH, FORGED)
+STRANGERS = (UNTOUCHED_STRANGERS, READ_STRANGERS, WRITE_STRANGERS)
+SCENARIOS = ONE_VISITOR + STRANGERS
 
 SIZES = {"100 B": 100, "1 KB": 1000, "3 KB": 3000}
 

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import repeat
+from itertools import cycle, islice, repeat
 from typing import Any, TypeAlias
 
 from scenarios import App, Environ
@@ -21,14 +21,15 @@ def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = 
     """A server's, that throws away what it hears."""
 
 
-def request_timer(app: App, environ: Environ) -> Callable[[int], float]:
-    """Times a number of requests, in µs for each."""
+def request_timer(app: App, *environs: Environ) -> Callable[[int], float]:
+    """Times a number of requests, in µs for each; several environs take turns."""
+    turns = cycle(environs)
 
     def timed(calls: int) -> float:
-        copy, serve, start = environ.copy, app, start_response
+        serve, start = app, start_response
         began = time.perf_counter()
-        for _ in repeat(None, calls):
-            serve(copy(), start)
+        for environ in islice(turns, calls):
+            serve(environ.copy(), start)
         return (time.perf_counter() - began) / calls * 1e6
 
     return timed

@@ -13,10 +13,10 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
-from driving import prepared
+from driving import requests_of
 from flask_format import BARE, FLASK, FLOOR, INTERFACE, OURS
 from peers import BEAKER, DJANGO, PYRAMID, STARLETTE
-from scenarios import SCENARIOS, Contender, sized
+from scenarios import KEY, SCENARIOS, Contender, sized
 from timing import request_timer
 
 CONTENDERS = (BARE, FLOOR, OURS, INTERFACE, FLASK, STARLETTE, BEAKER, PYRAMID, DJANGO)
@@ -79,5 +79,5 @@ def _work(name: str, connection: Any) -> None:
 def _prepared(contender: Contender, scenario_name: str, size: int) -> Callable[[int], float]:
     (scenario,) = (one for one in SCENARIOS if one.name == scenario_name)
     # The bare application is sent what we are sent.
-    app, environ = prepared(OURS if contender is BARE else contender, scenario, sized(size, scenario.permanent))
-    return request_timer(BARE.build(scenario, "") if contender is BARE else app, environ)
+    environs = requests_of(OURS if contender is BARE else contender, scenario, sized(size, scenario.permanent))
+    return request_timer(contender.build(scenario, KEY), *environs)

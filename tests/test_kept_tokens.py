@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -121,7 +122,7 @@ def test_a_token_that_holds_much_more_than_it_is_long_is_not_kept() -> None:
     codec = Counting(sessions)
     cookie = cookie_of(sessions, text="x" * MAX_PAYLOAD_KEPT)
     assert [len(found_in(sessions, cookie)["text"]) for _ in range(3)] == [MAX_PAYLOAD_KEPT] * 3
-    assert (len(codec.decoded), codec.kept) == (3, {})
+    assert (len(codec.decoded), codec.kept) == (3, OrderedDict())
 
 
 def test_a_kept_token_of_an_old_key_is_logged_and_replaced_each_time(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from session_mw.cookies import MAX_COOKIE
 from session_mw.exceptions import BadToken
 from session_mw.homes.contents import Lifetimes
@@ -9,7 +11,7 @@ from session_mw.protocols import Codec, Opened
 
 MAX_KEPT = 256
 MAX_PAYLOAD_KEPT = 2 * MAX_COOKIE
-"""Bytes. All together some 150 KB are kept, and never more than 3.5 MB."""
+"""Bytes. All together some 170 KB are kept, and never more than 3.5 MB."""
 
 
 class TokenReader:
@@ -26,7 +28,7 @@ class TokenReader:
     def __init__(self, codec: Codec, lifetimes: Lifetimes) -> None:
         self._codec = codec
         self._lifetimes = lifetimes
-        self._kept: dict[str, Opened] = {}
+        self._kept: OrderedDict[str, Opened] = OrderedDict()
 
     def open(self, token: str, now: int) -> Opened:
         """Verify a token and its time, and give what is in it.
@@ -43,7 +45,7 @@ class TokenReader:
 
     def _keep(self, token: str, opened: Opened) -> Opened:
         if len(opened[0]) <= MAX_PAYLOAD_KEPT:
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
             self._kept[token] = opened
+            if len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
         return opened
