@@ -146,7 +146,7 @@ def test_ending_what_is_no_id_ends_nothing(browser: Browser, sessions: SessionMa
 @pytest.mark.usefixtures("listed")
 def test_an_id_cannot_name_the_index(browser: Browser, sessions: SessionManager) -> None:
     """Redis keeps the index beside the records, under the same prefix."""
-    from session_mw.stores.redis_scripts import owner_of
+    from session_mw.stores.redis_values import owner_of
 
     browser.do(lambda s: setattr(s, "principal", "42"))
     sessions.end(f"principal:{owner_of('42')}")

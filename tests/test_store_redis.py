@@ -15,7 +15,7 @@ import dropping
 import services
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.stores.redis import RedisStore
-from session_mw.stores.redis_scripts import LATEST
+from session_mw.stores.redis_values import LATEST
 from session_mw.testing import StoreContract
 from session_mw.testing.fixtures import loaded, new_key
 from shared_store import assert_threads_take_turns, assert_works_in_child
@@ -81,11 +81,50 @@ def test_each_operation_is_one_command(store: RedisStore, server: redis.Redis) -
     assert sent(server, lambda: store.load(key)) == ["get"]
     version = loaded(store, key).version
     assert sent(server, lambda: store.update(key, b"b", 60, version, "42")) == ["evalsha"]
-    assert sent(server, lambda: store.update(key, b"b", 60, version)) == ["evalsha"]
+    version = loaded(store, key).version
+    assert sent(server, lambda: store.update(key, b"c", 60, version)) == ["set"]
     other = new_key()
     store.create(other, b"a", 60)
     assert sent(server, lambda: store.touch(other, 60)) == ["evalsha"]
     assert sent(server, lambda: store.delete(other)) == ["evalsha"]
+
+
+def test_what_changed_since_it_was_read_is_looked_at_by_a_script(store: RedisStore, server: redis.Redis) -> None:
+    key = new_key()
+    store.create(key, b"a", 60)
+    before = loaded(store, key).version
+    store.touch(key, 90)
+    assert sent(server, lambda: store.update(key, b"b", 60, before)) == ["set", "evalsha"]
+    assert loaded(store, key).data == b"b"
+    assert store.update(key, b"c", 60, before) is False
+    assert loaded(store, key).data == b"b"
+
+
+def test_large_records_are_not_sent_twice(store: RedisStore, server: redis.Redis) -> None:
+    key = new_key()
+    store.create(key, b"x" * 5000, 60)
+    version = loaded(store, key).version
+    assert sent(server, lambda: store.update(key, b"y" * 5000, 60, version)) == ["evalsha"]
+
+
+def test_a_server_that_cannot_compare_is_asked_once(valkey: services.Service) -> None:
+    class Older(redis.Redis):
+        asked = 0
+
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            if "IFEQ" in args:
+                self.asked += 1
+                raise redis.ResponseError("syntax error")
+            return super().execute_command(*args, **options)
+
+    client = Older(port=valkey.port)
+    store = RedisStore(client, prefix=f"{new_key()[:8]}:")
+    key = new_key()
+    store.create(key, b"0", 60)
+    for n in range(3):
+        assert store.update(key, b"%d" % n, 60, loaded(store, key).version)
+    assert (loaded(store, key).data, client.asked) == (b"2", 1)
+    store.close()
 
 
 def sent(server: redis.Redis, operation: Callable[[], object]) -> list[str]:

@@ -99,7 +99,7 @@ def _packed(words: tuple[str | bytes | int, ...]) -> bytes:
     """A command in the Redis protocol; redis-py's own way takes three times as long."""
     parts = [b"*%d\r\n" % len(words)]
     for word in words:
-        text = word if type(word) is bytes else str(word).encode()
+        text = word if isinstance(word, bytes) else str(word).encode()
         parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
     return b"".join(parts)
 

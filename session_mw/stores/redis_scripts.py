@@ -1,9 +1,4 @@
-"""What the Redis store runs inside the server, and how a record is laid out there.
-
-A record is one string, so that loading it is one GET:
-
-    00001700000000:9f86d081884c7d65:2c26b46b68ffc68ff99b453c1d304134:data…
-    when it ends   version          whose it is                      as it was given
+"""What the Redis store runs inside the server.
 
 The index of a principal is a sorted set of keys, each scored with when its record ends.
 """
@@ -11,14 +6,9 @@ The index of a principal is a sorted set of keys, each scored with when its reco
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 
-HEADER = re.compile(rb"([0-9]{14}):([0-9a-f]{16}):([0-9a-f]{32}):")
-HEADER_LENGTH = 65
-NOBODY = "0" * 32
-LATEST = 99999999999999
-"""The last Unix time that the header has room for; every timedelta from today on fits."""
+from session_mw.stores.redis_values import HEADER_LENGTH
 
 
 @dataclass(frozen=True)
@@ -116,27 +106,3 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)
 """
 )
 """KEYS: index. ARGV: now. Returns the keys whose records may still be live."""
-
-
-def header(ends: int, version: str, owner: str) -> bytes:
-    """What stands before the data; the time fits, see :data:`LATEST`."""
-    return f"{ends:014d}:{version}:{owner}:".encode()
-
-
-def owner_of(principal: str | None) -> str:
-    """A principal's name in headers and index keys: of fixed width, and silent about who it is."""
-    if principal is None:
-        return NOBODY
-    return hashlib.sha256(principal.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def owner_in(head: bytes) -> str | None:
-    """Whose record it is, by its header; None if nobody's, or if it is no header."""
-    match = HEADER.match(head)
-    return None if match is None or match[3] == NOBODY.encode() else match[3].decode()
-
-
-def is_live_and_of(head: bytes, owner: str, now: int) -> bool:
-    """Whether a header is that of the owner's live record."""
-    match = HEADER.match(head)
-    return match is not None and match[3] == owner.encode() and int(match[1]) > now

@@ -1,0 +1,65 @@
+"""How a record is laid out in Redis.
+
+It is one string, so that loading it is one GET:
+
+    00001700000000:9f86d081884c7d65:2c26b46b68ffc68ff99b453c1d304134:data…
+    when it ends   version          whose it is                      as it was given
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from session_mw.protocols import Record
+
+HEADER = re.compile(rb"([0-9]{14}):([0-9a-f]{16}):([0-9a-f]{32}):")
+HEADER_LENGTH = 65
+NOBODY = "0" * 32
+LATEST = 99999999999999
+"""The last Unix time that the header has room for; every timedelta from today on fits."""
+
+
+class Version(bytes):
+    """A record's version, with the value in which it stood."""
+
+    def __new__(cls, version: bytes, value: bytes, expires: int) -> Version:
+        self = super().__new__(cls, version)
+        self.value, self.expires = value, expires
+        return self
+
+    value: bytes
+    expires: int
+
+
+def record_in(value: bytes) -> Record:
+    """The record that a value is; one without data if it is none."""
+    head = HEADER.match(value)
+    if head is None:
+        return Record(b"", b"", LATEST)
+    expires = int(head[1])
+    return Record(value[HEADER_LENGTH:], Version(head[2], value, expires), expires)
+
+
+def header(ends: int, version: str, owner: str) -> bytes:
+    """What stands before the data; the time fits, see :data:`LATEST`."""
+    return f"{ends:014d}:{version}:{owner}:".encode()
+
+
+def owner_of(principal: str | None) -> str:
+    """A principal's name in headers and index keys: of fixed width, and silent about who it is."""
+    if principal is None:
+        return NOBODY
+    return hashlib.sha256(principal.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def owner_in(head: bytes) -> str | None:
+    """Whose record it is, by its header; None if nobody's, or if it is no header."""
+    match = HEADER.match(head)
+    return None if match is None or match[3] == NOBODY.encode() else match[3].decode()
+
+
+def is_live_and_of(head: bytes, owner: str, now: int) -> bool:
+    """Whether a header is that of the owner's live record."""
+    match = HEADER.match(head)
+    return match is not None and match[3] == owner.encode() and int(match[1]) > now
