@@ -60,15 +60,24 @@ class SessionCookie:
         """The distinct values of the cookie in a Cookie header, in its order; none where it is longer than 64 KiB."""
         if len(header) > MAX_HEADER:
             return []
+        before, head, after = header.partition(self.head)
+        if not head or self.name in before or self.name in after:
+            return self._several(header)
+        # What is left of the pair in front of the name has to be blank: xsession=... is another cookie.
+        if before and before.rpartition(";")[2].strip(" \t"):
+            return []
+        value = after.partition(";")[0].strip(" \t")
+        return [_unquoted(value) if '"' in value else value]
+
+    def _several(self, header: str) -> list[str]:
         values = []
         for pair in header.split(";"):
             # Most pairs are other cookies: this is told at once.
             if self.name in pair:
                 name, _, value = pair.partition("=")
                 if name.strip(" \t") == self.name:
-                    value = value.strip(" \t")
-                    values.append(_unquoted(value) if '"' in value else value)
-        return values if len(values) < 2 else list(dict.fromkeys(values))
+                    values.append(_unquoted(value.strip(" \t")))
+        return list(dict.fromkeys(values))
 
     def set(self, value: str, https: bool, expires: int | None = None) -> str:
         """The Set-Cookie header's text.

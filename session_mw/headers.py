@@ -25,12 +25,17 @@ def with_session_headers(headers: list[Header], ours: list[Header], session: Ses
         session: The session that was committed.
         name: The session cookie's name.
     """
+    if not ours:
+        for _, value in headers:
+            if name in value:
+                return _merged(headers, ours, name)
+        return headers
     if session._refresh_only and _is_for_shared_caches(headers):
         ours = [VARY] if session.accessed else []
     for key, value in headers:
         if name in value or (len(key) == 4 and key.lower() == "vary"):
             return _merged(headers, ours, name)
-    return headers + ours if ours else headers
+    return headers + ours
 
 
 def _merged(headers: list[Header], ours: list[Header], name: str) -> list[Header]:

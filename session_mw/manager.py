@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Environ = dict[str, Any]
 
+_new = dict.__new__
+
 
 class SessionManager:
     """Opens sessions from requests and commits them as response headers.
@@ -74,12 +76,17 @@ class SessionManager:
             environ: The request's WSGI environ (PEP 3333); ``{"HTTP_COOKIE": …}`` is enough.
         """
         if self._load is None:
-            return NullSession(owner=self)
+            null = NullSession()
+            null._owner = self
+            return null
         header = environ.get("HTTP_COOKIE", "")
         if self.cookie_name not in header:
             header = ""
-        session = Session(UNTOUCHED, self._load, self, header, environ.get("wsgi.url_scheme") == "https")
-        if header and header.count(self.cookie_name) > 1:
+        # CPython takes as long to call an __init__ as for all the rest of this.
+        session = _new(Session)
+        dict.update(session, UNTOUCHED)
+        session._begin(self._load, self, header, environ.get("wsgi.url_scheme") == "https")
+        if header and self.cookie_name in header.partition(self.cookie_name)[2]:
             session._place = _place(environ)
         return session
 

@@ -57,12 +57,20 @@ class SessionMiddleware:
         """Serve one request."""
         if self.environ_key in environ and self._is_taken(environ[self.environ_key]):
             return self.app(environ, start_response)
-        session = environ[self.environ_key] = self.sessions.open(environ)
-        response = Response(self.sessions, session, start_response)
-        if self.sessions.store is not None:
+        sessions = self.sessions
+        session = environ[self.environ_key] = sessions.open(environ)
+        response = Response()
+        response.sessions, response.session, response.start_response = sessions, session, start_response
+        response.status = response.added = None
+        response.failed = False
+        if sessions.store is not None:
             response.watch_files(environ)
         try:
-            return response.send(self.app(environ, response.start), environ)
+            body = self.app(environ, response.start)
+            if type(body) is list and response.status is not None:
+                response.commit()
+                return body
+            return response.send(body, environ)
         except BaseException:
             session._abandoned = True
             raise

@@ -15,30 +15,23 @@ StartResponse = Callable[..., Callable[[bytes], object]]
 class Response:
     """One request's way out: what the application said, until the session is committed."""
 
-    __slots__ = (
-        "_added",
-        "_failed",
-        "_file",
-        "_headers",
-        "_session",
-        "_sessions",
-        "_start_response",
-        "_status",
-        "_write",
-    )
+    # No __init__, whose call is a tenth of what a request without a cookie takes: the middleware
+    # fills what stands first.
+    __slots__ = ("_file", "_headers", "_write", "added", "failed", "session", "sessions", "start_response", "status")
 
-    # There are none before start_response was called, the application's and the server's.
+    sessions: SessionManager
+    session: Session
+    start_response: StartResponse
+    """The server's."""
+    status: str | None
+    """The application's; None before it has called :meth:`start`."""
+    added: list[Header] | None
+    """The session's headers; None before the commit."""
+    failed: bool
+    """Whether the last commit raised."""
+    _file: object
     _headers: list[Header]
     _write: Callable[[bytes], object]
-
-    def __init__(self, sessions: SessionManager, session: Session, start_response: StartResponse) -> None:
-        self._sessions = sessions
-        self._session = session
-        self._start_response = start_response
-        self._failed = False
-        self._file: object = None
-        self._status: str | None = None
-        self._added: list[Header] | None = None
 
     def watch_files(self, environ: dict[str, Any]) -> None:
         """Remember what the server's ``wsgi.file_wrapper`` makes where that is a function (mod_wsgi, uWSGI)."""
@@ -54,60 +47,61 @@ class Response:
 
     def start(self, status: str, headers: list[Header], exc_info: Any = None) -> Callable[[bytes], object]:
         """The application's ``start_response``: recorded until the headers go out."""
-        if self._status is not None:
+        if self.status is not None:
             return self._restart(status, headers, exc_info)
-        self._status = status
-        self._headers = list(headers)
-        return self.write
+        self.status = status
+        self._headers = [*headers]
+        return self
 
     def _restart(self, status: str, headers: list[Header], exc_info: Any) -> Callable[[bytes], object]:
-        if exc_info is None and self._added is None:
+        if exc_info is None and self.added is None:
             raise AssertionError("start_response was called a second time without exc_info (PEP 3333)")
-        if self._failed:
+        if self.failed:
             # The page of an app that caught what write() raised: it is sent, the session is not.
-            self._added = [VARY]
-        if self._added is not None:
-            return self._start_again(self._added, status, headers, exc_info)
-        self._status = status
-        self._headers = list(headers)
-        return self.write
+            self.added = [VARY]
+        if self.added is not None:
+            return self._start_again(self.added, status, headers, exc_info)
+        self.status = status
+        self._headers = [*headers]
+        return self
 
     def _start_again(
         self, added: list[Header], status: str, headers: list[Header], exc_info: Any
     ) -> Callable[[bytes], object]:
-        headers = with_session_headers(list(headers), added, self._session, self._sessions.cookie_name)
+        headers = with_session_headers(list(headers), added, self.session, self.sessions.cookie_name)
         try:
-            self._write = self._start_response(status, headers, exc_info)
+            self._write = self.start_response(status, headers, exc_info)
             return self._write
         finally:
             # A traceback in a local variable is a cycle with its frame (PEP 3333 asks for this).
             exc_info = None
 
-    def write(self, data: bytes) -> object:
+    def __call__(self, data: bytes) -> object:
         """PEP 3333's ``write``: the headers go out before the first data."""
         self.commit()
         return self._write(data)
 
     def commit(self) -> None:
         """Save the session and send the headers; once."""
-        if self._added is not None or self._status is None:
+        status = self.status
+        if status is None or self.added is not None:
             return
-        session = self._session
+        sessions, session = self.sessions, self.session
         try:
-            self._added = self._sessions.commit(session)
+            added = self.added = sessions.commit(session)
         except BaseException:
-            self._failed = True
+            self.failed = True
             raise
-        self._failed = False
+        self.failed = False
         session._sent = True
-        headers = with_session_headers(self._headers, self._added, session, self._sessions.cookie_name)
-        self._write = self._start_response(self._status, headers)
+        headers = with_session_headers(self._headers, added, session, sessions.cookie_name)
+        self._write = self.start_response(status, headers)
 
     def send(self, body: Iterable[bytes], environ: dict[str, Any]) -> Iterable[bytes]:
         """Commit if the application has called ``start_response``; else, once it has."""
         whole = type(body) is list or self._is_whole(body, environ)
-        if self._status is None:
-            self._session._abandoned = whole
+        if self.status is None:
+            self.session._abandoned = whole
             return body if whole else Body(self, body)
         try:
             self.commit()
@@ -120,25 +114,26 @@ class Response:
 
     def end(self) -> None:
         """Let go of the session: the same environ may be served again."""
-        self._session._abandoned = True
+        self.session._abandoned = True
 
     def _is_whole(self, body: Iterable[bytes], environ: dict[str, Any]) -> bool:
         """Whether iterating runs no code of the application, and the server looks at the type."""
-        if isinstance(body, (list, tuple)) or body is self._file:
+        if isinstance(body, (list, tuple)) or body is getattr(self, "_file", None):
             return True
         wrapper = environ.get("wsgi.file_wrapper")
         return isinstance(wrapper, type) and isinstance(body, wrapper)
 
     def _may_change_yet(self) -> bool:
         """Whether a change that is still made could be saved: in a store, under an id that the visitor knows."""
-        if self._sessions.store is None or self._failed:
+        if self.sessions.store is None or self.failed:
             return False
-        return bool(self._session._token) or bool(self._session._load and self._session._header)
+        session = self.session
+        return bool(session._header) if session._load else bool(session._token)
 
     def commit_late(self) -> None:
         """Save in a store what was changed while the body was sent."""
-        if self._added is not None and self._may_change_yet():
-            self._sessions.commit(self._session)
+        if self.added is not None and self._may_change_yet():
+            self.sessions.commit(self.session)
 
 
 class Body:

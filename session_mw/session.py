@@ -21,52 +21,62 @@ class Session(LazyDict):
         accessed: Whether anything in it was asked for; looking at this is no touch.
     """
 
-    # What a manager keeps here: in slots what every request needs, as class attributes the
+    # What a manager keeps here: in slots what most requests need, as class attributes the
     # defaults of what few do.
     __slots__ = (
         "_created",
+        "_ended",
         "_fresh",
         "_header",
         "_https",
         "_keeps_created",
+        "_key",
         "_new",
         "_owner",
         "_payload",
         "_principal",
+        "_record",
         "_refresh_only",
+        "_renewed",
         "_token",
+        "_was_permanent",
     )
 
     _place: tuple[str, str] | None = None
     _abandoned: bool = False
     _conflict: bool = False
     _dropped: bool = False
-    _ended: bool = False
-    _renewed: bool = False
-    _was_permanent: bool = False
-    _key: str = ""
-    _record: Any = None
 
-    def __init__(
-        self,
-        data: Mapping[Any, Any] | Iterable[Any] = (),
-        load: Callable[[Any], None] | None = None,
-        owner: object = None,
-        header: str = "",
-        https: bool = False,
-    ) -> None:
+    def __init__(self, data: Mapping[Any, Any] | Iterable[Any] = ()) -> None:
         dict.update(self, data)
+        self._begin(None, None, "", False)
+        self._begin_new()
+
+    def _begin(self, load: Callable[[Any], None] | None, owner: object, header: str, https: bool) -> None:
+        """Begin a request.
+
+        Args:
+            load: Fills the dict at its first touch; None: nothing is to be loaded.
+            owner: The manager that opened the session.
+            header: The request's Cookie header.
+            https: Whether the request came over https.
+        """
         self._load = load
         self._owner = owner
         self._header = header
         self._https = https
         self.accessed = self._modified = self._dirty = self._forced = self._exposed = self._sent = False
-        self._refresh_only = self._fresh = self._keeps_created = False
+        self._refresh_only = self._fresh = False
+
+    def _begin_new(self) -> None:
+        """Know of no saved session; what loads one calls this first."""
         self._new = True
-        self._token = ""
+        self._ended = self._renewed = self._keeps_created = self._was_permanent = False
+        self._token = self._key = ""
         self._payload = b""
         self._created = 0
         self._principal: str | None = None
+        self._record: Any = None
 
     def clear(self) -> None:
         """Empty the session and end it: what is written to it afterwards begins another one."""

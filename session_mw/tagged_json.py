@@ -79,6 +79,8 @@ class _Refused(ValueError):
 
 
 def _check_limits(payload: bytes) -> None:
+    if len(payload) <= 2 * MAX_DEPTH:
+        return
     if len(payload) > MAX_PAYLOAD:
         raise _Refused(f"{len(payload)} bytes of JSON are more than {MAX_PAYLOAD}")
     # replace() finds with memchr, count() looks at each byte.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+from functools import lru_cache
 from typing import Protocol
 
 from session_mw.codecs.delimited import delimited
@@ -60,6 +61,7 @@ class PlainRecords:
     def __init__(self, cookie_name: str, salt: str = "cookie-session") -> None:
         context = delimited(_PURPOSE, salt.encode(), cookie_name.encode())
         self._hashed = hashlib.blake2b(context, digest_size=_DIGEST_SIZE)
+        self._head = lru_cache(maxsize=1024)(self._digest)
 
     def seal(self, token: str, key: str, payload: bytes) -> bytes:
         """Make the data that the store holds under ``key``."""
@@ -80,7 +82,7 @@ class PlainRecords:
         """True: there is no key that could be an old one."""
         return True
 
-    def _head(self, key: str) -> bytes:
+    def _digest(self, key: str) -> bytes:
         hashed = self._hashed.copy()
         hashed.update(key.encode())
         return _FORMAT + binascii.b2a_base64(hashed.digest(), newline=False)[:22]

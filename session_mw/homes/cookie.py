@@ -46,6 +46,7 @@ class CookieHome:
 
     def load(self, session: Session) -> None:
         """Fill the session from the one token in its Cookie header that can be trusted, if there is one."""
+        session._begin_new()
         now = int(time.time())
         tokens = self._candidates(session)
         found = self._find(tokens[0], now) if len(tokens) == 1 else self._only_genuine(session, tokens, now)
@@ -88,7 +89,8 @@ class CookieHome:
         tokens = self._candidates(session)
         if len(tokens) == 1 and (cookies := self._refresh_unread(session, tokens[0])) is not None:
             return cookies
-        unseen = Session(header=session._header, https=session._https)
+        unseen = Session()
+        unseen._header, unseen._https = session._header, session._https
         self.load(unseen)
         session._refresh_only = session._fresh = True
         return self.save(unseen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from session_mw.protocols import Record
 
@@ -12,6 +13,7 @@ ENDED = b"ended"
 _CREATED_DIGITS = 12
 
 
+@lru_cache(maxsize=1024)
 def key_of(token: str) -> str:
     """The store's key for a token; who reads the store learns no token."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -51,6 +51,7 @@ class StoreReader:
         Raises:
             StoreError: The store does not answer.
         """
+        session._begin_new()
         now = int(time.time())
         tokens = self._candidates(session)
         found = []
