@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
-import time
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from itertools import cycle, islice
+
+from itsdangerous import URLSafeTimedSerializer
+from itsdangerous.encoding import base64_encode
 
 from driving import ask, requests_of
 from flask_format import OURS
@@ -27,7 +30,6 @@ from scenarios import (
     environ_of,
     sized,
 )
-from session_mw.codecs.signed import SignedCodec
 from session_mw.cookies import MAX_COOKIE
 from targets import HOSTILE_TOKEN, LEAK
 from timing import start_response
@@ -62,17 +64,33 @@ def hostile_tokens() -> dict[str, str]:
     texts = {
         "inflates to 2.8 MB": b'{"a":"' + b"x" * 2_800_000 + b'"}',
         "inflates to just under 1 MB of text": b'{"a":"' + b"x" * (MIB - 9) + b'"}',
+        "the same with one wide character": b'{"a":"' + b"x" * (MIB - 15) + b'\\u0416"}',
+        "a quarter of it with one wide character": b'{"a":"'
+        + b"x" * (MIB // 4 - 30)
+        + "\N{SNOWMAN}\N{GRINNING FACE}".encode()
+        + b'"}',
         "half a million numbers": b'{"a":[' + b"0," * (MIB // 2 - 8) + b"0]}",
         "a third of a million empty lists": b'{"a":[' + b"[]," * (MIB // 3 - 8) + b"[]]}",
+        "numbers as far as they are read": b'{"a":[' + b"257," * 16_000 + b"0]}",
+        "objects as far as they are read": b'{"a":[' + b'{"":1},' * 4_000 + b"0]}",
+        "64 KiB of empty objects": b'{"a":[' + b"{}," * 21_000 + b"0]}",
+        "64 KiB of objects": b'{"a":[' + b'{"":1},' * 9_000 + b"0]}",
+        "64 KiB of brackets and strings": b'{"a":[' + b"[" * 60 + b"]" * 60 + b',"xy"' * 12_000 + b"]}",
         "brackets only": b"[" * (MIB - 1),
         "a thousand levels": b'{"a":' * 1000 + b"1" + b"}" * 1000,
         "an integer of half a million digits": b'{"a":' + b"9" * (MIB // 2) + b"}",
     }
-    codec = SignedCodec(KEY)
-    tokens = {name: codec.encode(text, 0, int(time.time())) for name, text in texts.items()}
+    tokens = {name: _signed(text) for name, text in texts.items()}
     if max(map(len, tokens.values())) > MAX_COOKIE:
         raise AssertionError("a longer token is refused by its length")
     return tokens
+
+
+def _signed(text: bytes) -> str:
+    """A token that our own codec would not make."""
+    signer = URLSafeTimedSerializer(KEY, salt="cookie-session", signer_kwargs={"key_derivation": "hmac"})
+    payload = b"." + base64_encode(zlib.compress(text))
+    return signer.make_signer("cookie-session").sign(payload).decode()
 
 
 def _peak_of_request(size: str, scenario: Scenario) -> int:

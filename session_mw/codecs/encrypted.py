@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from session_mw.codecs.base64url import b64decode, b64encode
 from session_mw.codecs.delimited import delimited
-from session_mw.codecs.inflate import inflate
+from session_mw.codecs.inflate import check_inflated, inflate
 from session_mw.codecs.keyring import Keyring
 from session_mw.exceptions import BadToken
 from session_mw.protocols import Opened
@@ -80,6 +80,7 @@ class EncryptedCodec:
 
         Raises:
             ValueError: A time is before 1970 or after 2106-02-07, which 32 bits do not hold.
+            NotSerializable: The payload takes too much memory to be read again.
         """
         version, body = self._packed(payload)
         return b64encode(self._keyring.seal(version, _times(created, now) + body))
@@ -89,7 +90,7 @@ class EncryptedCodec:
 
         Raises:
             BadToken: It is not genuine (``bad_signature``), or it is and does not inflate
-                to at most 1 MiB (``bad_payload``).
+                to a payload of fair size (``bad_payload``).
         """
         payload, created, written, current = self._read(token)
         return payload, written, created, current
@@ -110,6 +111,7 @@ class EncryptedCodec:
 
     def _packed(self, payload: bytes) -> tuple[bytes, bytes]:
         if self._compress and len(smaller := zlib.compress(payload)) < len(payload):
+            check_inflated(payload, smaller)
             return COMPRESSED, smaller
         return PLAIN, payload
 

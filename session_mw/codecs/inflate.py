@@ -1,24 +1,59 @@
-"""One zlib stream, inflated no further than a session may be long."""
+"""One zlib stream, inflated no further than a session may be long or large."""
 
 from __future__ import annotations
 
 import zlib
 
-from session_mw.exceptions import BadToken
+from session_mw.cookies import MAX_COOKIE
+from session_mw.exceptions import BadToken, NotSerializable
 from session_mw.protocols import MAX_PAYLOAD
+
+SMALL = 64 * 1024
+"""Bytes of a payload that takes less than 3 MB of memory when it is read, whatever stands in it."""
+MAX_COMPRESSED = MAX_COOKIE * 3 // 4
+"""Bytes that fit into a cookie as base64."""
+MAX_WIDE = 256 * 1024
+"""Bytes of a longer payload in which characters may take four bytes each."""
+MAX_MARKS = 16 * 1024
+"""Quotes, commas and opening brackets in a longer payload."""
 
 
 def inflate(data: bytes) -> bytes:
     """Inflate one whole stream with nothing after it, and stop where more than the limit comes out.
 
     Raises:
-        BadToken: ``bad_payload``: it is none, it is cut short or followed by something, or it is longer.
+        BadToken: ``bad_payload``: it is none, it is cut short or followed by something, it is
+            longer, or it takes too much memory to read.
     """
     stream = zlib.decompressobj()
     try:
         payload = stream.decompress(data, MAX_PAYLOAD + 1)
     except zlib.error:
         raise BadToken("bad_payload") from None
-    if not stream.eof or stream.unused_data or len(payload) > MAX_PAYLOAD:
+    if not stream.eof or stream.unused_data or len(payload) > MAX_PAYLOAD or _is_large_to_read(payload):
         raise BadToken("bad_payload")
     return payload
+
+
+def check_inflated(payload: bytes, compressed: bytes) -> None:
+    """Refuse to write what would fit into a cookie, and :func:`inflate` would refuse to give back.
+
+    Raises:
+        NotSerializable: The payload takes too much memory to be read.
+    """
+    if len(compressed) <= MAX_COMPRESSED and _is_large_to_read(payload):
+        problem = f"{len(payload)} bytes of JSON with so many values or wide characters take too much memory to be read"
+        raise NotSerializable("", f"{problem} from a cookie; move it to the server: store='sqlite:///sessions.db'")
+
+
+def _is_large_to_read(payload: bytes) -> bool:
+    """Whether reading takes more than 4 MB: ``[],`` becomes 80 bytes, and one wide character makes all of a text wide.
+
+    A client who can have the application keep a list of his would send a few KB with each
+    request and have the server take 25 MB for it.
+    """
+    if len(payload) <= SMALL:
+        return False
+    if len(payload) > MAX_WIDE and (not payload.isascii() or rb"\u" in payload):
+        return True
+    return sum(payload.count(mark) for mark in (b'"', b",", b"[", b"{")) > MAX_MARKS

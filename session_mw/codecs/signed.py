@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeAlias
 from itsdangerous import Signer, want_bytes
 
 from session_mw.codecs.base64url import b64ascii, b64decode, b64encode
-from session_mw.codecs.inflate import inflate
+from session_mw.codecs.inflate import check_inflated, inflate
 from session_mw.exceptions import BadToken
 from session_mw.protocols import Opened
 
@@ -95,11 +95,16 @@ class SignedCodec:
         self._stamp = (0, "")
 
     def encode(self, payload: bytes, created: int, now: int) -> str:
-        """Make a token. The payload is compressed where that makes it shorter; ``created`` has no place in it."""
+        """Make a token. The payload is compressed where that makes it shorter; ``created`` has no place in it.
+
+        Raises:
+            NotSerializable: The payload takes too much memory to be read again.
+        """
         compressed = _deflate(payload)
-        if len(compressed) < len(payload) - 1:
-            return self._sign("." + b64encode(compressed), now)
-        return self._sign(b64encode(payload), now)
+        if len(compressed) >= len(payload) - 1:
+            return self._sign(b64encode(payload), now)
+        check_inflated(payload, compressed)
+        return self._sign("." + b64encode(compressed), now)
 
     def decode(self, token: str) -> Opened:
         """Verify a token, then decode it.

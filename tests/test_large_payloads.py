@@ -1,0 +1,138 @@
+"""A cookie of 4 KB may not take megabytes of memory to read, and nothing is written that would not be read."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+import zlib
+
+import pytest
+
+from session_mw import CookieTooLarge, NotSerializable, SessionManager
+from session_mw.codecs.base64url import b64encode
+from session_mw.codecs.inflate import MAX_MARKS, MAX_WIDE, SMALL
+from session_mw.codecs.signed import PreparedSigner
+from session_mw.protocols import MAX_PAYLOAD
+
+KEY = "a key of the tests of large payloads"
+STAMP = "ZVPxAA"
+NOW = 1_700_000_000
+MIB = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch):
+    monkeypatch.setattr("time.time", lambda: float(NOW))
+
+
+def opened(sessions: SessionManager, payload: bytes):
+    """A session whose genuine token holds the payload, compressed by somebody else."""
+    value = f".{b64encode(zlib.compress(payload, 9))}.{STAMP}"
+    token = f"{value}.{PreparedSigner([KEY], 'cookie-session', 'sha1').mac(value.encode()).decode()}"
+    assert len(token) <= 4096
+    return sessions.open({"HTTP_COOKIE": f"session={token}"})
+
+
+def padded(head: bytes, unit: bytes, tail: bytes, size: int) -> bytes:
+    return head + unit * ((size - len(head) - len(tail)) // len(unit)) + tail
+
+
+UNITS = [
+    b"0,",
+    b"257,",
+    b"1.5,",
+    b"[],",
+    b"{},",
+    b'{"":1},',
+    b'"xy",',
+    b"[[],[]],",
+    b'{"a":{}},',
+    b'"\\u0416",',
+    b"null,",
+]
+PAYLOADS = [
+    *(padded(b'{"a":[', unit, b"0]}", size) for unit in UNITS for size in (SMALL, MAX_PAYLOAD)),
+    *(b'{"a":[' + unit * (MAX_MARKS // sum(map(unit.count, b'",[{')) - 4) + b"0]}" for unit in UNITS[:-1]),
+    padded(b'{"a":"', b"x", b'"}', MAX_PAYLOAD),
+    padded(b'{"a":"', b"x", b'\\ud83d\\ude00"}', MAX_PAYLOAD),
+    padded(b'{"a":"', b"x", '\N{GRINNING FACE}"}'.encode(), MAX_PAYLOAD),
+    padded(b'{"a":"', b"x", b'\\ud83d\\ude00"}', MAX_WIDE),
+    padded(b'{"a":"', b"x", '\N{GRINNING FACE}"}'.encode(), MAX_WIDE),
+    padded(b'{"a":"', "\N{GRINNING FACE}".encode(), b'"}', MAX_WIDE),
+    b'{"a":[' + padded(b"[" * 70 + b"]" * 70, b',"xy"', b"]}", SMALL),
+    b'{"a":[' + padded(b"[" * 70 + b"]" * 70, b'"', b"]}", MAX_PAYLOAD),
+    b"[" * MAX_PAYLOAD,
+    b'{"a":' + b"9" * 500_000 + b"}",
+]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: f"{payload[:16]!r} {len(payload)}")
+def test_whatever_a_genuine_cookie_holds_reading_it_takes_less_than_4_mib(payload):
+    sessions = SessionManager(KEY)
+    dict(opened(sessions, b'{"a":1}' * 3))
+    session = opened(sessions, payload)
+    tracemalloc.start()
+    try:
+        session.get("a")
+        assert tracemalloc.get_traced_memory()[1] < 4 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"a": "x" * (MAX_PAYLOAD - 8)},
+        {"a": [0] * (MAX_MARKS - 5)},
+        {"a": [100_000] * (MAX_MARKS - 5)},
+        {"a": ["x, y"] * (MAX_MARKS // 4 - 5)},
+        {"a": "\N{GRINNING FACE}" * 20_000},
+        {"a": [[]] * 21_000},
+    ],
+    ids=lambda data: str(data)[:20],
+)
+def test_much_that_takes_little_memory_is_kept_in_a_cookie(data):
+    sessions = SessionManager(KEY)
+    session = sessions.open({})
+    session.update(data)
+    cookie = dict(sessions.commit(session))["Set-Cookie"].partition(";")[0]
+    assert sessions.open({"HTTP_COOKIE": cookie}) == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"a": [0] * 300_000}, {"a": [[]] * 30_000}, {"a": "x" * 300_000 + "\N{SNOWMAN}"}],
+    ids=lambda d: str(d)[:20],
+)
+def test_what_would_be_refused_when_it_is_read_is_refused_when_it_is_written(data):
+    sessions = SessionManager(KEY)
+    session = sessions.open({})
+    session.update(data)
+    with pytest.raises(NotSerializable, match=r"too much memory to be read from a cookie; move it to the server"):
+        sessions.commit(session)
+    assert not opened(sessions, str(data).replace("'", '"').encode())
+
+
+def test_what_no_cookie_holds_anyway_is_too_large():
+    sessions = SessionManager(KEY)
+    session = sessions.open({})
+    session["numbers"] = random.Random(1).sample(range(10**6), 50_000)
+    with pytest.raises(CookieTooLarge, match="'numbers'"):
+        sessions.commit(session)
+
+
+def test_a_store_keeps_long_lists():
+    sessions = SessionManager(store="memory://")
+    session = sessions.open({})
+    session["zeros"] = [0] * 300_000
+    cookie = dict(sessions.commit(session))["Set-Cookie"].partition(";")[0]
+    assert len(sessions.open({"HTTP_COOKIE": cookie})["zeros"]) == 300_000
+
+
+def test_an_encrypted_cookie_that_is_compressed_has_the_same_limits():
+    encrypted = pytest.importorskip("session_mw.codecs.encrypted")
+    codec = encrypted.EncryptedCodec(KEY.encode(), cookie_name="session", compress=True)
+    with pytest.raises(NotSerializable, match="too much memory"):
+        codec.encode(b'{"a":[' + b"0," * 300_000 + b"0]}", NOW, NOW)
+    text = b'{"a":"' + b"x" * 300_000 + b'"}'
+    assert codec.decode(codec.encode(text, NOW, NOW))[0] == text
