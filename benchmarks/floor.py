@@ -172,7 +172,7 @@ def _body(data: dict[str, Any]) -> bytes:
         if type(value) is list and not SCALARS.issuperset(map(type, value)):
             raise TypeError("the floor knows no tags")
     payload = encode_json(data).encode()
-    stream = zlib.compressobj(-1, zlib.DEFLATED, -12, 7)
+    stream = zlib.compressobj(-1, zlib.DEFLATED, -12, 5 if len(payload) < 2047 else 7)
     deflated = stream.compress(payload) + stream.flush()
     if len(deflated) + 6 < len(payload) - 1:
         return b"." + _b64encode(b"\x78\x9c" + deflated + zlib.adler32(payload).to_bytes(4, "big"))

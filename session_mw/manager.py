@@ -80,13 +80,12 @@ class SessionManager:
             null._owner = self
             return null
         header = environ.get("HTTP_COOKIE", "")
-        if self.cookie_name not in header:
-            header = ""
+        _, found, after = header.partition(self.cookie_name)
         # CPython takes as long to call an __init__ as for all the rest of this.
         session = _new(Session)
         dict.update(session, UNTOUCHED)
-        session._begin(self._load, self, header, environ.get("wsgi.url_scheme") == "https")
-        if header and self.cookie_name in header.partition(self.cookie_name)[2]:
+        session._begin(self._load, self, header if found else "", environ.get("wsgi.url_scheme") == "https")
+        if found and self.cookie_name in after:
             session._place = _place(environ)
         return session
 

@@ -132,7 +132,7 @@ def test_compressing_gives_what_zlib_gives_for_what_sessions_hold():
         assert zlib.decompress(_deflate(payload)) == payload
 
 
-@pytest.mark.parametrize("length", [3833, 3834, 3835, 4096, 8192, 100_000])
+@pytest.mark.parametrize("length", [2045, 2046, 2047, 2048, 3833, 3834, 3835, 4096, 8192, 100_000])
 def test_compressing_is_right_on_both_sides_of_the_limit(length):
     for payload in (b"ab" * (length // 2), bytes(n * n % 251 for n in range(length))):
         assert zlib.decompress(_deflate(payload)) == payload
