@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections import OrderedDict
 from typing import Any
 
 import pytest
 
-from session_mw import SessionManager
+from session_mw import CookieTooLarge, SessionManager
 from session_mw.homes.tokens import MAX_KEPT, MAX_PAYLOAD_KEPT
 from wsgi_client import KEY, OTHER_KEY
 
@@ -47,22 +48,63 @@ def cookie_of(sessions: SessionManager, **data: Any) -> str:
     return dict(sessions.commit(session))["Set-Cookie"].partition(";")[0]
 
 
+def cookie_of_another_process(sessions: SessionManager, **data: Any) -> str:
+    return cookie_of(SessionManager(KEY, encrypt=sessions.settings.encrypt), **data)
+
+
 def found_in(sessions: SessionManager, cookie: str) -> dict[str, Any]:
     return sessions.open({"HTTP_COOKIE": cookie}).copy()
 
 
 def test_a_token_that_comes_again_is_not_decoded_again(sessions: SessionManager, codec: Counting) -> None:
-    cookie = cookie_of(sessions, user=1)
+    cookie = cookie_of_another_process(sessions, user=1)
     assert [found_in(sessions, cookie) for _ in range(5)] == [{"user": 1}] * 5
     assert len(codec.decoded) == 1
 
 
-def test_a_refresh_of_an_untouched_session_does_not_decode_again(sessions: SessionManager, codec: Counting) -> None:
-    cookie = cookie_of(sessions, _permanent=True)
-    found_in(sessions, cookie)
-    headers = dict(sessions.commit(sessions.open({"HTTP_COOKIE": cookie})))
-    assert found_in(sessions, headers["Set-Cookie"].partition(";")[0]) == {"_permanent": True}
-    assert len(codec.decoded) <= 2
+def test_a_visitor_whose_every_request_gets_a_new_cookie_is_known_by_it(
+    sessions: SessionManager, codec: Counting, clock: Any
+) -> None:
+    cookie = cookie_of_another_process(sessions, _permanent=True, visits=0)
+    for visit in range(1, 9):
+        clock.advance(7)
+        session = sessions.open({"HTTP_COOKIE": cookie})
+        if visit % 2:
+            session["visits"] += 1
+        elif visit % 4:
+            assert session["visits"] == visit // 2
+        cookie = dict(sessions.commit(session))["Set-Cookie"].partition(";")[0]
+    assert codec.decoded == codec.decoded[:1]
+    other = SessionManager(KEY, encrypt=sessions.settings.encrypt)
+    assert found_in(sessions, cookie) == found_in(other, cookie) == {"_permanent": True, "visits": 4}
+
+
+@pytest.mark.parametrize("lifetime", [None, 1000])
+def test_what_is_kept_of_a_token_made_here_is_what_another_process_reads_in_it(
+    sessions: SessionManager, lifetime: int | None, clock: Any
+) -> None:
+    def manager() -> SessionManager:
+        return SessionManager(KEY, encrypt=sessions.settings.encrypt, absolute_lifetime=lifetime)
+
+    made_here, other = manager(), manager()
+    cookie = cookie_of(made_here, _permanent=True, user=1)
+    for touch in (False, True, False):
+        clock.advance(5)
+        session = made_here.open({"HTTP_COOKIE": cookie})
+        if touch:
+            session["user"] = 2
+        cookie = dict(made_here.commit(session))["Set-Cookie"].partition(";")[0]
+        facts = [
+            (s.created, s.permanent, s.copy(), s._payload)
+            for s in (m.open({"HTTP_COOKIE": cookie}) for m in (made_here, other))
+        ]
+        assert facts[0] == facts[1]
+
+
+def test_a_cookie_that_was_too_large_is_not_kept(sessions: SessionManager, codec: Counting) -> None:
+    with pytest.raises(CookieTooLarge):
+        cookie_of(sessions, text=secrets.token_hex(3000))
+    assert not codec.kept
 
 
 def test_a_kept_token_ends_when_its_time_is_over(sessions: SessionManager, codec: Counting, clock: Any) -> None:
@@ -109,7 +151,7 @@ def test_nothing_is_kept_of_what_is_refused(sessions: SessionManager, codec: Cou
 
 
 def test_what_is_kept_stays_small(sessions: SessionManager, codec: Counting) -> None:
-    cookies = [cookie_of(sessions, user=n) for n in range(2 * MAX_KEPT)]
+    cookies = [cookie_of_another_process(sessions, user=n) for n in range(2 * MAX_KEPT)]
     for n, cookie in enumerate(cookies):
         assert found_in(sessions, cookie) == {"user": n}
         assert len(codec.kept) <= MAX_KEPT

@@ -54,6 +54,9 @@ PAYLOADS = [
     *(padded(b'{"a":[', unit, b"0]}", size) for unit in UNITS for size in (SMALL, MAX_PAYLOAD)),
     *(b'{"a":[' + unit * (MAX_MARKS // sum(map(unit.count, b'",[{')) - 4) + b"0]}" for unit in UNITS[:-1]),
     padded(b'{"a":"', b"x", b'"}', MAX_PAYLOAD),
+    padded(b'{"a":"', "\N{LATIN SMALL LETTER Y WITH DIAERESIS}".encode(), b'"}', MAX_PAYLOAD),
+    padded(b'{"a":"', b"x", '\N{LATIN CAPITAL LETTER A WITH MACRON}"}'.encode(), MAX_PAYLOAD),
+    padded(b'{"a":"', rb"\u00ff", b'"}', MAX_PAYLOAD),
     padded(b'{"a":"', b"x", b'\\ud83d\\ude00"}', MAX_PAYLOAD),
     padded(b'{"a":"', b"x", '\N{GRINNING FACE}"}'.encode(), MAX_PAYLOAD),
     padded(b'{"a":"', b"x", b'\\ud83d\\ude00"}', MAX_WIDE),
@@ -83,6 +86,7 @@ def test_whatever_a_genuine_cookie_holds_reading_it_takes_less_than_4_mib(payloa
     "data",
     [
         {"a": "x" * (MAX_PAYLOAD - 8)},
+        {"a": "\N{LATIN SMALL LETTER Y WITH DIAERESIS}" * 170_000},
         {"a": [0] * (MAX_MARKS - 5)},
         {"a": [100_000] * (MAX_MARKS - 5)},
         {"a": ["x, y"] * (MAX_MARKS // 4 - 5)},

@@ -13,9 +13,12 @@ SMALL = 64 * 1024
 MAX_COMPRESSED = MAX_COOKIE * 3 // 4
 """Bytes that fit into a cookie as base64."""
 MAX_WIDE = 256 * 1024
-"""Bytes of a longer payload in which characters may take four bytes each."""
+"""Bytes of a longer payload with characters beyond Latin-1: a text that holds one takes two or four bytes for each."""
 MAX_MARKS = 16 * 1024
 """Quotes, commas and opening brackets in a longer payload."""
+
+_UP_TO_LATIN_1 = bytes(range(0xC4))
+"""What UTF-8 has in it where no character is beyond U+00FF."""
 
 
 def inflate(data: bytes) -> bytes:
@@ -47,13 +50,17 @@ def check_inflated(payload: bytes, compressed: bytes) -> None:
 
 
 def _is_large_to_read(payload: bytes) -> bool:
-    """Whether reading takes more than 4 MB: ``[],`` becomes 80 bytes, and one wide character makes all of a text wide.
+    """Whether reading takes more than 4 MB, as ``[],`` becomes 80 bytes.
 
     A client who can have the application keep a list of his would send a few KB with each
     request and have the server take 25 MB for it.
     """
     if len(payload) <= SMALL:
         return False
-    if len(payload) > MAX_WIDE and (not payload.isascii() or rb"\u" in payload):
+    if len(payload) > MAX_WIDE and _is_wide(payload):
         return True
     return sum(payload.count(mark) for mark in (b'"', b",", b"[", b"{")) > MAX_MARKS
+
+
+def _is_wide(payload: bytes) -> bool:
+    return payload.count(rb"\u") > payload.count(rb"\u00") or bool(payload.translate(None, _UP_TO_LATIN_1))

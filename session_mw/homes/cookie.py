@@ -99,7 +99,7 @@ class CookieHome:
         """The same where the payload need not be read for it; None where it has to be."""
         now = int(time.time())
         try:
-            payload, _, _, current = self._tokens.open(token, now)
+            payload, _, created, current = self._tokens.open(token, now)
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._refusals.refused(token, error)
             return []
@@ -111,7 +111,10 @@ class CookieHome:
             self._refusals.old_key(token)
         session._refresh_only = session._fresh = True
         renewed = self._codec.renew(token, now)
-        return [self._cookie.set(renewed, session._https, now + self._lifetimes.idle)] if self._fits(renewed) else []
+        if not self._fits(renewed):
+            return []
+        self._tokens.keep(renewed, (payload, now, created, True))
+        return [self._cookie.set(renewed, session._https, now + self._lifetimes.idle)]
 
     def _candidates(self, session: Session) -> list[str]:
         values = self._cookie.values(session._header)
@@ -159,8 +162,7 @@ class CookieHome:
             if self._hides_created and not session._keeps_created:
                 session._keeps_created = True
                 payload = pack(self._serializer, session)
-            cookies = self._send(session, self._codec.encode(payload, session._created, now), now)
-            session._payload = payload
+            cookies = self._send(session, self._codec.encode(payload, session._created, now), payload, now)
         session._dirty = session._forced = session._refresh_only = False
         session._exposed = True
         return cookies
@@ -181,12 +183,14 @@ class CookieHome:
     def _renewed(self, session: Session, token: str, now: int) -> list[str]:
         if self._hides_created and not session._keeps_created:
             return self._write(session, pack(self._serializer, session), now)
-        return self._send(session, self._codec.renew(token, now), now)
+        return self._send(session, self._codec.renew(token, now), session._payload, now)
 
-    def _send(self, session: Session, token: str, now: int) -> list[str]:
+    def _send(self, session: Session, token: str, payload: bytes, now: int) -> list[str]:
         if not self._fits(token):
             raise CookieTooLarge(len(token) + len(self._cookie.name), MAX_COOKIE, self._largest(session))
-        session._token = token
+        # The browser's next request brings it.
+        self._tokens.keep(token, (payload, now, session._created if self._codec.carries_created else None, True))
+        session._token, session._payload = token, payload
         session._fresh = True
         permanent = dict.get(session, "_permanent") is True
         expires = self._lifetimes.expires(session._created, now) if permanent else None

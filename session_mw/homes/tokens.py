@@ -1,4 +1,4 @@
-"""Opens the tokens that browsers send, and keeps the last that were genuine."""
+"""Opens the tokens that browsers send, and keeps the last genuine ones."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MAX_PAYLOAD_KEPT = 2 * MAX_COOKIE
 
 
 class TokenReader:
-    """Opens tokens, and keeps what was in the last ones: a browser sends the same one until it is given another.
+    """Opens tokens, and keeps what was in the last ones: a browser sends what it was given until it is given another.
 
-    Only genuine tokens are kept, so nobody without a key has a part in it. Whether a token
-    is still valid is asked each time.
+    Only tokens that were found genuine or made here are kept, so nobody without a key has a
+    part in it. Whether a token is still valid is asked each time.
 
     Args:
         codec: Payloads to tokens and back.
@@ -39,11 +39,12 @@ class TokenReader:
         """
         if len(token) > MAX_COOKIE:
             raise BadToken("malformed")
-        opened = self._kept.get(token) or self._keep(token, self._codec.decode(token))
+        opened = self._kept.get(token) or self.keep(token, self._codec.decode(token))
         self._lifetimes.check_written(opened[1], now)
         return opened
 
-    def _keep(self, token: str, opened: Opened) -> Opened:
+    def keep(self, token: str, opened: Opened) -> Opened:
+        """Keep what is in a genuine token, and give it back."""
         if len(opened[0]) <= MAX_PAYLOAD_KEPT:
             self._kept[token] = opened
             if len(self._kept) > MAX_KEPT:
