@@ -59,6 +59,7 @@ class Response:
         if self.failed:
             # The page of an app that caught what write() raised: it is sent, the session is not.
             self.added = [VARY]
+            self.session._sent = True
         if self.added is not None:
             return self._start_again(self.added, status, headers, exc_info)
         self.status = status
@@ -158,6 +159,9 @@ class Body:
         except StopIteration:
             self._response.commit()
             self._exhausted = True
+            raise
+        except BaseException:
+            self._response.end()
             raise
         self._response.commit()
         return part

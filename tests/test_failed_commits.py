@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from responding import Body, behind, exc_info_of, stored
-from session_mw import CookieTooLarge, MemoryStore, NotSerializable, StoreError
+from session_mw import CookieTooLarge, MemoryStore, NotSerializable, SessionMiddleware, StoreError
 from wsgi_client import KEY, PLAIN, Server, Visitor, environ_of, guarded, read, token_of, visit
 
 HTML = ("Content-Type", "text/html")
@@ -98,6 +98,30 @@ def test_an_app_whose_write_raised_can_send_an_error_page(change, error, store):
     answer = server.run()
     assert (answer.status, answer.body, answer.cookies) == ("503 Service Unavailable", b"sorry", [])
     assert len(server.starts) == 1
+
+
+def test_after_the_error_page_of_a_failed_write_a_change_is_late_and_the_environ_can_be_served_again(caplog):
+    def app(environ, start_response):
+        session = environ["session"]
+        if "again" in environ:
+            session["saved"] = True
+            start_response("200 OK", [PLAIN])
+            return [b"second"]
+        session["a"] = object()
+        write = start_response("200 OK", [PLAIN])
+        try:
+            write(b"part")
+        except NotSerializable:
+            start_response("500 Oops", [HTML], sys.exc_info())(b"sorry")
+        del session["a"]
+        return []
+
+    middleware = SessionMiddleware(app, KEY)
+    environ = environ_of()
+    assert Server(middleware, environ).run().status == "500 Oops"
+    assert "the session was changed after the response's headers were sent" in caplog.text
+    environ["again"] = "yes"
+    assert read(Server(middleware, environ).run().token) == {"saved": True}
 
 
 def test_an_app_whose_write_raised_can_mend_its_session_and_write_again():

@@ -492,3 +492,36 @@ def test_a_header_full_of_garbage_is_logged_in_a_few_lines(caplog):
     served(";".join(f"session=junk{n}" for n in range(4000)))
     served("; ".join(forged(1000)))
     assert len(caplog.records) <= 12
+
+
+# What its holder's key signed, and nobody looked at
+
+
+SPOILED = [
+    b'{"_permanent":true,"x":{" t":5}}',
+    b'{"_permanent":truely}',
+    b'{"_permanent":true',
+    b'{"_permanent":true}}',
+    b'{"_permanent":true,"a":1,"a":2}',
+    b'{"_permanent":true,"a":"\xff"}',
+    b'{"_permanent":true,"a":' + b"[" * 500 + b"]" * 500 + b"}",
+    b'{"_permanent":true,"_created":-1}',
+    b'{"_permanent":true,"_created":99999999999}',
+    b'{"_permanent":true,"_principal":5}',
+]
+
+
+@pytest.mark.parametrize("payload", SPOILED, ids=lambda payload: str(payload[:40]))
+@pytest.mark.parametrize("encrypt", [False, True], ids=["signed", "encrypted"])
+def test_a_permanent_session_that_cannot_be_read_is_not_refreshed_either(payload, encrypt, caplog):
+    if encrypt:
+        pytest.importorskip("cryptography")
+    sessions = SessionManager(KEY, encrypt=encrypt)
+    token = sessions._home._codec.encode(payload, NOW, NOW)  # type: ignore[union-attr]
+    environ = {"HTTP_COOKIE": f"session={token}"}
+    for _ in range(3):
+        caplog.clear()
+        assert sessions.commit(sessions.open(environ)) == []
+        assert "bad_payload" in caplog.text
+    assert dict(sessions.open(environ)) == {}
+    assert sessions.commit(sessions.open(environ)) == []

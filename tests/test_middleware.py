@@ -218,6 +218,18 @@ def test_after_a_failure_the_same_environ_can_be_served_again(failing, store):
     assert second.token
 
 
+def test_after_a_stream_that_failed_and_was_not_closed_the_same_environ_can_be_served_again():
+    def failing(environ, start_response):
+        yield b"part" if 1 / 0 else b""
+
+    apps = iter([failing, page(count)])
+    app = SessionMiddleware(lambda *args: next(apps)(*args), secret_key=KEY)
+    environ = environ_of()
+    with pytest.raises(ZeroDivisionError):
+        next(iter(app(environ, lambda *_: None)))
+    assert Server(app, environ).run().token
+
+
 def test_after_an_answer_that_nobody_read_the_same_environ_can_be_served_again():
     def streaming(environ, start_response):
         start_response("200 OK", [PLAIN])

@@ -12,10 +12,10 @@ SMALL = 64 * 1024
 """Bytes of a payload that takes less than 3 MB of memory when it is read, whatever stands in it."""
 MAX_COMPRESSED = MAX_COOKIE * 3 // 4
 """Bytes that fit into a cookie as base64."""
-MAX_WIDE = 256 * 1024
-"""Bytes of a longer payload with characters beyond Latin-1: a text that holds one takes two or four bytes for each."""
-MAX_MARKS = 16 * 1024
-"""Quotes, commas and opening brackets in a longer payload."""
+MAX_MEMORY = 4_000_000
+"""Bytes that reading a longer payload may take, as they are estimated."""
+_TAKEN = {b",": 40, b'"': 30, b"[": 80, b"{": 240}
+"""Bytes for a number, for half a string, for a list and for a dict, besides their content."""
 
 _UP_TO_LATIN_1 = bytes(range(0xC4))
 """What UTF-8 has in it where no character is beyond U+00FF."""
@@ -57,10 +57,11 @@ def _is_large_to_read(payload: bytes) -> bool:
     """
     if len(payload) <= SMALL:
         return False
-    if len(payload) > MAX_WIDE and _is_wide(payload):
-        return True
-    return sum(payload.count(mark) for mark in (b'"', b",", b"[", b"{")) > MAX_MARKS
+    # The payload, its text, and what stands in its strings.
+    content = len(payload) * (1 + 4 + 4 if _is_wide(payload) else 1 + 1 + 1)
+    return content + sum(payload.count(mark) * taken for mark, taken in _TAKEN.items()) > MAX_MEMORY
 
 
 def _is_wide(payload: bytes) -> bool:
+    """Whether it holds a character beyond Latin-1, which makes all of a text take two or four bytes for each."""
     return payload.count(rb"\u") > payload.count(rb"\u00") or bool(payload.translate(None, _UP_TO_LATIN_1))

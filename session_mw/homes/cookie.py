@@ -92,6 +92,8 @@ class CookieHome:
         unseen = Session()
         unseen._header, unseen._https = session._header, session._https
         self.load(unseen)
+        if unseen._token:
+            self._tokens.found_sound(unseen._token)
         session._refresh_only = session._fresh = True
         return self.save(unseen)
 
@@ -107,13 +109,15 @@ class CookieHome:
             return []
         if self._lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
             return None
+        if not self._tokens.is_sound(token):
+            return None
         if not current:
             self._refusals.old_key(token)
         session._refresh_only = session._fresh = True
         renewed = self._codec.renew(token, now)
         if not self._fits(renewed):
             return []
-        self._tokens.keep(renewed, (payload, now, created, True))
+        self._tokens.keep(renewed, (payload, now, created, True), sound=True)
         return [self._cookie.set(renewed, session._https, now + self._lifetimes.idle)]
 
     def _candidates(self, session: Session) -> list[str]:
@@ -189,7 +193,8 @@ class CookieHome:
         if not self._fits(token):
             raise CookieTooLarge(len(token) + len(self._cookie.name), MAX_COOKIE, self._largest(session))
         # The browser's next request brings it.
-        self._tokens.keep(token, (payload, now, session._created if self._codec.carries_created else None, True))
+        created = session._created if self._codec.carries_created else None
+        self._tokens.keep(token, (payload, now, created, True), sound=True)
         session._token, session._payload = token, payload
         session._fresh = True
         permanent = dict.get(session, "_permanent") is True

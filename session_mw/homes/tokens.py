@@ -28,7 +28,7 @@ class TokenReader:
     def __init__(self, codec: Codec, lifetimes: Lifetimes) -> None:
         self._codec = codec
         self._lifetimes = lifetimes
-        self._kept: OrderedDict[str, Opened] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Opened, bool]] = OrderedDict()
 
     def open(self, token: str, now: int) -> Opened:
         """Verify a token and its time, and give what is in it.
@@ -39,14 +39,30 @@ class TokenReader:
         """
         if len(token) > MAX_COOKIE:
             raise BadToken("malformed")
-        opened = self._kept.get(token) or self.keep(token, self._codec.decode(token))
+        kept = self._kept.get(token)
+        opened = self.keep(token, self._codec.decode(token), sound=False) if kept is None else kept[0]
         self._lifetimes.check_written(opened[1], now)
         return opened
 
-    def keep(self, token: str, opened: Opened) -> Opened:
-        """Keep what is in a genuine token, and give it back."""
+    def keep(self, token: str, opened: Opened, *, sound: bool) -> Opened:
+        """Keep what is in a genuine token, and give it back.
+
+        Args:
+            sound: Whether the payload is known to be a session's: it was read, or written here.
+        """
         if len(opened[0]) <= MAX_PAYLOAD_KEPT:
-            self._kept[token] = opened
+            self._kept[token] = opened, sound
             if len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         return opened
+
+    def found_sound(self, token: str) -> None:
+        """Know of a token that its payload was read as a session's."""
+        kept = self._kept.get(token)
+        if kept is not None:
+            self.keep(token, kept[0], sound=True)
+
+    def is_sound(self, token: str) -> bool:
+        """Whether a token is kept whose payload is known to be a session's."""
+        kept = self._kept.get(token)
+        return kept is not None and kept[1]
