@@ -67,7 +67,7 @@ class SessionMiddleware:
             response.watch_files(environ)
         try:
             body = self.app(environ, response.start)
-            if type(body) is list and response.status is not None:
+            if type(body) is list and response.status is not None and response.added is None:
                 response.commit()
                 return body
             return response.send(body, environ)

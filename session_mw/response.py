@@ -105,6 +105,9 @@ class Response:
             self.session._abandoned = whole
             return body if whole else Body(self, body)
         try:
+            if self.added is not None and whole:
+                # The application has called write(), and is through now.
+                self.commit_late()
             self.commit()
         except BaseException:
             _close(body)

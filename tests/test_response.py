@@ -269,6 +269,23 @@ def test_with_a_store_a_change_after_write_is_saved_where_the_visitor_has_the_se
     assert stored(store, visitor) == {"a": 1, "b": 2}
 
 
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+def test_with_a_store_a_change_between_write_and_the_return_is_saved(kind):
+    def app(environ, start_response):
+        session = environ["session"]
+        cart = session.setdefault("cart", [])
+        start_response("200 OK", [PLAIN])(b"part")
+        cart.append("pear")
+        session["late"] = session.get("late", 0) + 1
+        return kind([b"end"])
+
+    visitor = Visitor(guarded(app, store=(store := MemoryStore())))
+    visitor.get()
+    assert stored(store, visitor) == {"cart": ["pear"], "late": 1}
+    visitor.get()
+    assert stored(store, visitor) == {"cart": ["pear", "pear"], "late": 2}
+
+
 # After the headers are out
 
 

@@ -704,6 +704,19 @@ def test_a_session_under_way_does_not_survive_end_all(sessions, devices):
     assert devices[0].data() == {}
 
 
+def test_a_session_that_gets_a_new_id_meanwhile_does_not_survive_end_all_either(store, sessions, devices):
+    store.once("delete", lambda: devices[0].do(lambda s: s.regenerate_id()))
+    assert sessions.end_all("42", keep=devices[1].open()) >= 2
+    assert [bool(device.data()) for device in devices] == [False, True, False, True]
+    assert [one.id for one in sessions.sessions_of("42")] == [devices[1].key]
+
+
+def test_end_all_says_so_where_sessions_keep_coming(store, sessions, devices):
+    store.before["delete"] = lambda: Client(sessions).do(lambda s: setattr(s, "principal", "42"))
+    with pytest.raises(StoreError, match="listed anew"):
+        sessions.end_all("42")
+
+
 def test_a_new_id_stays_listed_alone(sessions, devices):
     devices[0].do(lambda s: s.regenerate_id())
     assert {one.id for one in sessions.sessions_of("42")} == {device.key for device in devices[:3]}
@@ -766,3 +779,30 @@ def test_created_is_when_the_session_began_and_survives_a_new_id(client, clock):
 
 def test_the_times_that_are_kept_are_hidden_from_the_dict(client):
     assert set(client.data()) == {"a", "cart"}
+
+
+# Lists and dicts that the application holds
+
+
+@pytest.mark.parametrize(
+    ("theirs", "found"),
+    [
+        (lambda s: s.update(other=1), {"cart": ["a", "late"], "inner": {"k": 1, "l": [1, "late"]}, "other": 1}),
+        (lambda s: s["cart"].append("b"), {"cart": ["a", "b", "late"], "inner": {"k": 1, "l": [1, "late"]}}),
+        (lambda s: s["inner"].update(k=2), {"cart": ["a", "late"], "inner": {"k": 2, "l": [1, "late"]}}),
+        (lambda s: s["inner"].update(k=True), {"cart": ["a", "late"], "inner": {"k": True, "l": [1, "late"]}}),
+        (lambda s: s["inner"]["l"].append(2), {"cart": ["a", "late"], "inner": {"k": 1, "l": [1, 2, "late"]}}),
+        (lambda s: s.update(cart=5), {"cart": 5, "inner": {"k": 1, "l": [1, "late"]}}),
+    ],
+)
+def test_what_was_taken_out_before_a_merge_is_the_sessions_afterwards(client, theirs, found):
+    client.do(lambda s: s.update(cart=["a"], inner={"l": [1], "k": 1}))
+    session = client.open()
+    cart, inner = session["cart"], session["inner"]["l"]
+    session["mine"] = True
+    client.do(theirs)
+    client.commit(session)
+    cart.append("late")
+    inner.append("late")
+    client.commit(session)
+    assert repr(sorted(client.data().items())) == repr(sorted((found | {"a": 1, "mine": True}).items()))
