@@ -156,8 +156,12 @@ class MemcachedStore:
 
     def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
-        if is_key(key):
-            self._host(key).call("delete", self._prefix + key)
+        if not is_key(key):
+            return
+        host, name = self._host(key), self._prefix + key
+        # pymemcache says the same of a record that was not there and of an answer that it does not know.
+        if not host.call("delete", name) and host.call("get", name) is not None:
+            raise StoreError("memcached failed: it did not remove a record")
 
     def close(self) -> None:
         """Close the connections."""

@@ -13,6 +13,8 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 from session_mw.exceptions import NotSerializable, StoreError
 
 _DROPPED = (ConnectionError, MemcacheUnexpectedCloseError)
+# pymemcache takes answers apart that may be no memcached's: a wrong port, a proxy.
+_DRIVER_ERRORS = (MemcacheError, OSError, ValueError, LookupError, TypeError)
 _LONGEST_RELATIVE = 30 * 24 * 3600
 """memcached reads a greater number as a date (protocol.txt, "Expiration times")."""
 _LATEST_DATE = 2**31 - 1
@@ -60,7 +62,7 @@ class Host:
                 return self._send(self._connect(), method, *args, **options)
         except MemcacheServerError as error:
             raise _refused(error, args) from error
-        except (MemcacheError, OSError) as error:
+        except _DRIVER_ERRORS as error:
             raise _failed(error) from error
 
     def expiry(self, ttl: int) -> int:

@@ -21,6 +21,8 @@ from session_mw.stores.redis_urls import Client, close, connector
 from session_mw.stores.redis_values import Version
 
 _DRIVER_ERRORS = (RedisError, RedisClusterException, OSError)
+# redis-py reads numbers in answers that may be no Redis's: a wrong port, a proxy.
+_ANSWER_ERRORS = (*_DRIVER_ERRORS, ValueError)
 _LISTED_AT_ONCE = 500
 _SMALL = 4096
 """Bytes of a value that are sent again, to be compared, in less time than a script saves."""
@@ -96,7 +98,7 @@ class RedisStore:
             value = b""
         if value is None:
             return None
-        record = values.record_in(value)
+        record = values.record_in(_bytes_in(value))
         return record if record.expires > int(time.time()) else None
 
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
@@ -111,7 +113,7 @@ class RedisStore:
         """Let the record end ``ttl`` seconds from now."""
         now = int(time.time())
         ends = min(now + ttl, values.LATEST)
-        head = self._run(lua.TOUCH, [self._prefix + key], f"{ends:014d}", ttl, now)
+        head = _bytes_in(self._run(lua.TOUCH, [self._prefix + key], f"{ends:014d}", ttl, now) or b"")
         if owner := values.owner_in(head):
             self._run(lua.LIST, [self._index(owner)], key, ends, ttl, now)
         return bool(head)
@@ -121,7 +123,8 @@ class RedisStore:
         if not is_key(key):
             # it could name the index
             return
-        if owner := values.owner_in(self._run(lua.DELETE, [self._prefix + key])):
+        head = _bytes_in(self._run(lua.DELETE, [self._prefix + key]) or b"")
+        if owner := values.owner_in(head):
             self._call("ZREM", self._index(owner), key)
 
     def keys_of(self, principal: str) -> list[str]:
@@ -190,7 +193,7 @@ class RedisStore:
                 pipeline.getrange(self._prefix + key, 0, values.HEADER_LENGTH - 1)
             try:
                 answers = pipeline.execute(raise_on_error=False)
-            except _DRIVER_ERRORS as error:
+            except _ANSWER_ERRORS as error:
                 raise _failed(error) from error
             yield from map(_header, answers)
 
@@ -206,7 +209,7 @@ class RedisStore:
         client = self._client or self._open()
         try:
             return client.execute_command(*command)
-        except _DRIVER_ERRORS as error:
+        except _ANSWER_ERRORS as error:
             raise _failed(error) from error
 
     def _open(self) -> Any:
@@ -224,12 +227,18 @@ def _returning_bytes(client: Client) -> Client:
     return client
 
 
+def _bytes_in(answer: Any) -> bytes:
+    if isinstance(answer, bytes):
+        return answer
+    raise StoreError(f"Redis failed: it answered with an object of type {type(answer).__name__}")
+
+
 def _header(answer: Any) -> bytes:
     if isinstance(answer, Exception):
         if _is_wrong_type(answer):
             return b""
         raise _failed(answer) from answer
-    return bytes(answer)
+    return _bytes_in(answer)
 
 
 def _is_wrong_type(error: BaseException | None) -> bool:

@@ -7,16 +7,20 @@ import logging
 import os
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from sqlalchemy import inspect
 from sqlalchemy.engine import URL, CursorResult, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import Record
+from session_mw.stores import forking
 from session_mw.stores.keys import is_key
 from session_mw.stores.options import identifier
 from session_mw.stores.sqlalchemy_table import Statements, session_table
@@ -64,6 +68,9 @@ class SQLAlchemyStore:
         self._is_ready = not create
         self._process = os.getpid()
         self._inherited: list[Any] = []
+        self._turn = threading.RLock() if _is_sqlite_file(engine) else None
+        if self._turn is not None:
+            forking.watch(self)
 
     @classmethod
     def from_url(cls, url: str) -> SQLAlchemyStore:
@@ -94,6 +101,10 @@ class SQLAlchemyStore:
         Raises:
             StoreError: The database refuses.
         """
+        with self._turn or nullcontext():
+            self._create_table_now()
+
+    def _create_table_now(self) -> None:
         self._leave_to_parent()
         try:
             self._table.metadata.create_all(self._engine)
@@ -165,6 +176,17 @@ class SQLAlchemyStore:
         self._leave_to_parent()
         self._engine.dispose()
 
+    def before_fork(self) -> None:
+        """Called by :mod:`session_mw.stores.forking`, for a file of SQLite."""
+        if self._turn is not None:
+            self._turn.acquire()
+            self._engine.dispose()
+
+    def after_fork(self) -> None:
+        """Called by :mod:`session_mw.stores.forking`."""
+        if self._turn is not None:
+            self._turn.release()
+
     def _sweep_a_little(self) -> None:
         try:
             next(self.sweep(_SWEPT_AT_ONCE), None)
@@ -185,6 +207,10 @@ class SQLAlchemyStore:
 
     def _run(self, statement: Any, parameters: dict[str, Any], read: Callable[[CursorResult[Any]], Any]) -> Any:
         """Run a statement; once more on a new connection, if the database has dropped the old one."""
+        with self._turn or nullcontext():
+            return self._run_now(statement, parameters, read)
+
+    def _run_now(self, statement: Any, parameters: dict[str, Any], read: Callable[[CursorResult[Any]], Any]) -> Any:
         self._leave_to_parent()
         if not self._is_ready:
             self.create_table()
@@ -216,6 +242,11 @@ class SQLAlchemyStore:
             self._inherited.append(self._engine.pool)
             self._engine.dispose(close=False)
             self._process = os.getpid()
+
+
+def _is_sqlite_file(engine: Engine) -> bool:
+    """Whether there are locks on a file, which no fork may carry over; what is in memory would go with its pool."""
+    return engine.dialect.name == "sqlite" and not isinstance(engine.pool, (SingletonThreadPool, StaticPool))
 
 
 def _now() -> int:
