@@ -6,6 +6,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from session_mw.protocols import SweepableStore
 from session_mw.stores.sqlalchemy import SQLAlchemyStore
 from session_mw.testing import StoreContract
 from session_mw.testing.fixtures import loaded, new_key
+from session_mw.testing.parallel import forked
 from shared_store import assert_threads_take_turns, assert_works_in_child
 
 
@@ -139,6 +141,42 @@ def assert_many_may_create(url: str) -> None:
     for process in processes:
         process.communicate(timeout=30)
     assert [process.returncode for process in processes] == [0] * 4
+
+
+@pytest.mark.parametrize("operation", ["load", "create"])
+def test_a_child_forked_while_a_thread_runs_a_statement_inherits_no_lock_of_sqlite(
+    store: SQLAlchemyStore, operation: str
+) -> None:
+    store.create("0" * 64, b"data", 60)
+    done = threading.Event()
+
+    def go_on() -> None:
+        while not done.is_set():
+            if operation == "load":
+                store.load("0" * 64)
+            else:
+                store.create(new_key(), b"data", 60)
+
+    def written_by_child() -> bool:
+        key = new_key()
+        return store.create(key, b"child", 60) and loaded(store, key).data == b"child"
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        assert [forked(written_by_child) for _ in range(5)] == [True] * 5
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_sessions_in_sqlites_memory_stay_when_the_process_forks() -> None:
+    store = SQLAlchemyStore(sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.StaticPool))
+    key = new_key()
+    store.create(key, b"data", 60)
+    assert forked(lambda: True)
+    assert loaded(store, key).data == b"data"
+    store.close()
 
 
 def test_several_processes_may_create_the_table_at_once(tmp_path: Path) -> None:
