@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from session_mw.exceptions import StoreError
 from session_mw.protocols import Record
 from session_mw.stores.file import FileStore
 from session_mw.stores.memory import MemoryStore
@@ -115,6 +116,56 @@ def test_a_move_that_was_killed_half_way_is_finished_by_the_next_writer(
     assert loaded(old, KEY).data == SEAL + b"2"
     assert loaded(moving, KEY).data == b"2"
     assert moving.touch(KEY, 600)
+    add(moving, KEY, 1)
+    assert loaded(new, KEY).data == b"3"
+    assert old.load(KEY) is None
+
+
+def test_a_copy_counts_only_when_it_is_opened(
+    moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.create(KEY, b"1", 60)
+    version = loaded(moving, KEY).version
+
+    def fail_on(key: str) -> None:
+        raise StoreError("down")
+
+    with monkeypatch.context() as patch:
+        create = new.create
+        patch.setattr(new, "create", lambda *record: create(*record) and patch.setattr(old, "load", fail_on))
+        with pytest.raises(StoreError):
+            moving.update(KEY, b"2", 60, version)
+    assert loaded(new, KEY).data == SEAL + b"2"
+    assert loaded(moving, KEY).data == b"2"
+    old.delete(KEY)
+    assert moving.load(KEY) is None
+    assert moving.update(KEY, b"3", 60, version) is False
+
+
+def test_a_log_out_while_a_copy_is_opened_is_not_undone(
+    moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.create(KEY, b"1", 60)
+    version = loaded(moving, KEY).version
+    update = new.update
+
+    def log_out_first(*record: object) -> bool:
+        moving.delete(KEY)
+        return update(*record)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(new, "update", log_out_first)
+    moving.update(KEY, b"2", 60, version)
+    assert moving.load(KEY) is None
+    assert new.load(KEY) is None
+
+
+def test_a_touch_moves_the_end_of_a_sealed_record_in_both_stores(
+    moving: MigratingStore, new: MemoryStore, old: MemoryStore
+) -> None:
+    for store in (new, old):
+        store.create(KEY, SEAL + b"2", 60)
+    assert moving.touch(KEY, 600)
+    assert loaded(new, KEY).expires == loaded(old, KEY).expires == int(time.time()) + 600
     add(moving, KEY, 1)
     assert loaded(new, KEY).data == b"3"
     assert old.load(KEY) is None

@@ -4,12 +4,14 @@ A record is in the old store until it is next written. That write goes through t
 so that no two writers and no log-out can cross each other unseen:
 
     1  seal    old.update(key, SEAL + data, version)   one writer wins; nobody updates a sealed record
-    2  copy    new.create(key, data)                   whoever sees a sealed record may do this
-    3  check   old.load(key) is gone                   logged out meanwhile: new.delete(key)
-    4  clear   old.delete(key)                         by the one whose copy it is
+    2  copy    new.create(key, SEAL + data)            no reader believes a copy that is still sealed
+    3  check   old.load(key)                           gone: logged out meanwhile, so the copy goes
+    4  open    new.update(key, data, version)          one wins, unless a log-out removed the copy
+    5  clear   old.delete(key)                         by the one who won
 
-A log-out deletes in the old store first, then in the new one. A reader looks at the new, the
-old, and once more at the new, because the record may move in between.
+Whoever finds a sealed record goes on with step 2. A log-out deletes in the old store first,
+then in the new one. A reader looks at the new, the old, and once more at the new, because the
+record may move in between.
 """
 
 from __future__ import annotations
@@ -68,7 +70,9 @@ class MigratingStore:
 
     def touch(self, key: str, ttl: int) -> bool:
         """As :meth:`session_mw.protocols.Store.touch`; the record stays in the store that has it."""
-        return self._new.touch(key, ttl) or self._old.touch(key, ttl) or self._new.touch(key, ttl)
+        # Both, as a sealed one may be in either. The old one first: what moves in between is then in the new one.
+        in_old = self._old.touch(key, ttl)
+        return self._new.touch(key, ttl) or in_old
 
     def delete(self, key: str) -> None:
         """As :meth:`session_mw.protocols.Store.delete`, in both stores."""
@@ -84,7 +88,9 @@ class MigratingStore:
 
     def _from_new(self, key: str) -> Record | None:
         record = self._new.load(key)
-        return record and record._replace(version=("new", record.version))
+        if record is None or record.data.startswith(SEAL):
+            return None
+        return record._replace(version=("new", record.version))
 
     def _from_old(self, key: str) -> Record | None:
         record = self._old.load(key)
@@ -125,11 +131,15 @@ class MigratingStore:
         return False
 
     def _copy(self, key: str, data: bytes, ttl: int, principal: str | None) -> None:
-        if not self._create_new(key, data, ttl, principal):
+        self._create_new(key, SEAL + data, ttl, principal)
+        is_in_old = self._old.load(key) is not None
+        copy = self._new.load(key)
+        if copy is None or not copy.data.startswith(SEAL):
             return
-        if self._old.load(key) is None:
+        if not is_in_old:
+            # It was not cleared, which comes after the opening: it was logged out.
             self._new.delete(key)
-        else:
+        elif self._write_moved(key, data, ttl, copy.version, principal):
             self._old.delete(key)
 
     def _create_new(self, key: str, data: bytes, ttl: int, principal: str | None) -> bool:
