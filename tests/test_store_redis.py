@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -302,6 +303,29 @@ def test_the_index_ends_with_its_last_record(store: RedisStore, server: redis.Re
     store.touch(key, 6000)
     (index,) = index_keys(store, server)
     assert 5990 <= server.ttl(index) <= 6000
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2])
+def test_a_touch_that_is_cut_off_leaves_no_record_later_than_its_place_in_the_index(
+    store: RedisStore, server: redis.Redis, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    key = new_key()
+    store.create(key, b"a", 60, "42")
+    left = iter(range(calls))
+    run = store._run
+
+    def run_or_fail(*command: Any) -> Any:
+        if next(left, None) is None:
+            raise StoreError("the connection dropped")
+        return run(*command)
+
+    monkeypatch.setattr(store, "_run", run_or_fail)
+    with contextlib.suppress(StoreError):
+        store.touch(key, 600)
+    (index,) = index_keys(store, server)
+    score = server.zscore(index, key)
+    assert score is not None
+    assert score >= loaded(store, key).expires
 
 
 def test_the_index_holds_no_key_of_a_deleted_record(store: RedisStore, server: redis.Redis) -> None:

@@ -534,6 +534,21 @@ def test_a_store_that_is_down_is_an_error_at_the_first_touch_and_at_every_other(
     assert client.data() == {"a": 1, "cart": ["apple"]}
 
 
+def test_a_read_record_that_cannot_be_moved_to_the_current_key_is_a_warning(store, caplog):
+    pytest.importorskip("cryptography")
+    rotated = {"secret_key": KEY[::-1], "secret_key_fallbacks": [KEY], "store": store, "store_encryption": True}
+    before = Client(SessionManager(KEY, store=store, store_encryption=True))
+    before.do(lambda s: s.update(a=1))
+    client = Client(SessionManager(**rotated), before.token)
+    store.fail("update")
+    session = client.open()
+    assert session["a"] == 1
+    assert client.commit(session) == "kept"
+    assert "could not be written with the current key" in caplog.text
+    store.before.clear()
+    assert client.data() == {"a": 1}
+
+
 def test_an_app_that_touches_no_session_runs_on_without_the_store(client, store):
     store.fail(*METHODS)
     answer = visit(guarded(page(), sessions=client.sessions), cookie=f"session={client.token}")

@@ -157,13 +157,21 @@ class StoreHome(StoreReader):
         if record is None or not session._key:
             return []
         if not self._records.is_current(sealed_in(record)):
-            return self._update(session, pack(self._serializer, session), now)
+            return self._reseal(session, now)
         expires = self._lifetimes.expires(session._created, now)
         if abs(expires - record.expires) * 10 < self._lifetimes.idle or not self._touch(session._key, expires - now):
             return []
         session._record = record._replace(expires=expires)
         session._refresh_only = True
         return self._send(session, now) if self._refresh_on and session._was_permanent else []
+
+    def _reseal(self, session: Session, now: int) -> list[str]:
+        try:
+            return self._update(session, pack(self._serializer, session), now)
+        except StoreError:
+            problem = "the stored session %s… was read, but could not be written with the current key"
+            logger.warning(problem, session._key[:8], exc_info=True)
+            return []
 
     def _touch(self, key: str, ttl: int) -> bool:
         try:

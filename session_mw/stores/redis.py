@@ -37,7 +37,8 @@ class RedisStore:
 
     Each operation is one round trip; a second one keeps the index when a record with a
     principal is touched or deleted and, under Cluster, written, and looks closer when a
-    record is not what it was when it was read. A connection that drops is tried once more;
+    record is not what it was when it was read; a touch under Cluster then takes a third. A
+    connection that drops is tried once more;
     that is safe for writing too, because a write recognizes itself.
 
     Args:
@@ -113,10 +114,15 @@ class RedisStore:
         """Let the record end ``ttl`` seconds from now."""
         now = int(time.time())
         ends = min(now + ttl, values.LATEST)
-        head = _bytes_in(self._run(lua.TOUCH, [self._prefix + key], f"{ends:014d}", ttl, now) or b"")
+        head = self._touch(key, values.NOBODY, [], ends, ttl, now)
         if owner := values.owner_in(head):
-            self._run(lua.LIST, [self._index(owner)], key, ends, ttl, now)
+            # The index first: if a connection drops in between, no record is later than its place there says.
+            head = self._touch(key, owner, self._list(key, owner, ends, ttl, now), ends, ttl, now)
         return bool(head)
+
+    def _touch(self, key: str, owner: str, index: list[str], ends: int, ttl: int, now: int) -> bytes:
+        keys = [self._prefix + key, *index]
+        return _bytes_in(self._run(lua.TOUCH, keys, f"{ends:014d}", ttl, now, key, owner) or b"")
 
     def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
@@ -167,7 +173,7 @@ class RedisStore:
         except StoreError as error:
             if not isinstance(error.__cause__, ResponseError):
                 raise
-            self._compares = "syntax" not in str(error.__cause__)
+            self._compares = "syntax" not in str(error.__cause__).lower()
             return False
 
     def _list(self, key: str, owner: str, ends: int, ttl: int, now: int) -> list[str]:

@@ -33,6 +33,7 @@ local function header_of(record)
   error(head.err)
 end
 local function version_in(head) return string.sub(head, 16, 31) end
+local function owner_in(head) return string.sub(head, 33, 64) end
 local function is_live(head, now)
   local ends = string.sub(head, 15, 15) == ':' and tonumber(string.sub(head, 1, 14))
   return ends and ends > tonumber(now)
@@ -77,15 +78,20 @@ if version_in(head) ~= ARGV[5] or not is_live(head, ARGV[3]) then return 0 end
 """As CREATE; ARGV[5] is the version that it must still have. Returns 1, or 0 if it has another or is gone."""
 
 TOUCH = Script(
-    f"""{_RECORD}
+    f"""{_RECORD}{_LIST}
 local head = header_of(KEYS[1])
 if not is_live(head, ARGV[3]) then return '' end
+if owner_in(head) ~= ARGV[5] then return head end
+if KEYS[2] then list(KEYS[2], ARGV[4], ARGV[1], ARGV[2], ARGV[3]) end
 redis.call('SETRANGE', KEYS[1], 0, ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return head
 """
 )
-"""KEYS: record. ARGV: when it ends, ttl, now. Returns the record's header, empty if there is no record."""
+"""KEYS: record, maybe index. ARGV: when it ends, ttl, now, key in the index, owner.
+
+Returns the record's header, empty if there is no record; a record of another owner stays as it is.
+"""
 
 DELETE = Script(
     f"""{_RECORD}
