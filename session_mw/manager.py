@@ -10,11 +10,10 @@ from session_mw.headers import VARY, Header, with_session_headers
 from session_mw.homes.assembly import cookie_of, home_of
 from session_mw.homes.cookie import CookieHome
 from session_mw.homes.listing import SessionInfo, indexed, list_sessions
-from session_mw.homes.store import StoreHome
 from session_mw.lazy_dict import UNTOUCHED
 from session_mw.mapping import SETTING_NAMES, settings_from_mapping, unknown_setting
 from session_mw.protocols import Store
-from session_mw.session import NullSession, Session
+from session_mw.session import NullSession, OpenedSession, Session
 from session_mw.settings import SettingNames, Settings
 from session_mw.stores.urls import open_store
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 Environ = dict[str, Any]
 
-_new = dict.__new__
 _ROUNDS = 16
 
 
@@ -56,6 +54,9 @@ class SessionManager:
         self.store = open_store(checked.store) if isinstance(checked.store, str) else checked.store
         self._home = home_of(checked, self.cookie, self.store)
         self._load = None if self._home is None else self._home.load
+        self._refresh_untouched = None
+        if isinstance(self._home, CookieHome) and checked.refresh_each_request:
+            self._refresh_untouched = self._home.refresh_untouched
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
@@ -80,13 +81,12 @@ class SessionManager:
             null = NullSession()
             null._owner = self
             return null
-        header = environ.get("HTTP_COOKIE", "")
-        _, found, after = header.partition(self.cookie_name)
-        # CPython takes as long to call an __init__ as for all the rest of this.
-        session = _new(Session)
-        dict.update(session, UNTOUCHED)
-        session._begin(self._load, self, header if found else "", environ.get("wsgi.url_scheme") == "https")
-        if found and self.cookie_name in after:
+        header = environ["HTTP_COOKIE"] if "HTTP_COOKIE" in environ else ""
+        if self.cookie_name not in header:
+            header = ""
+        session: Session = OpenedSession(UNTOUCHED)
+        session._begin(self._load, self, header, environ.get("wsgi.url_scheme") == "https")
+        if ";" in header and header.count(self.cookie_name) > 1:
             session._place = _place(environ)
         return session
 
@@ -110,8 +110,8 @@ class SessionManager:
         if session._load is not None:
             if session._forced:
                 session._open()
-            elif session._header or session.accessed:
-                return self._commit_unloaded(session, home)
+            elif session.accessed or (session._header and self._refresh_untouched):
+                return self._commit_unloaded(session)
             else:
                 return []
         cookies = home.save(session)
@@ -186,9 +186,10 @@ class SessionManager:
         if self.store is not None:
             self.store.close()
 
-    def _commit_unloaded(self, session: Session, home: CookieHome | StoreHome) -> list[Header]:
+    def _commit_unloaded(self, session: Session) -> list[Header]:
         # Flask says accessed without asking for anything; a load that failed has said it too.
-        cookies = home.refresh_untouched(session) if session._header else []
+        refresh = self._refresh_untouched
+        cookies = refresh(session) if refresh is not None and session._header else []
         if not (cookies or session.accessed):
             return []
         return [VARY, *(("Set-Cookie", cookie) for cookie in cookies)]

@@ -520,7 +520,7 @@ def test_the_cookie_is_the_one_that_flask_itself_reads_and_writes() -> None:
 
 def test_bare_sessions_are_what_flask_hands_out(app: Any) -> None:
     with app.test_request_context():
-        assert type(flask.session._get_current_object()) is Session
+        assert isinstance(flask.session._get_current_object(), Session)
 
 
 def test_flask_login_logs_in_and_out(app: Any) -> None:

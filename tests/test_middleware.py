@@ -42,7 +42,7 @@ def test_two_visitors_have_sessions_of_their_own():
 def test_the_session_is_a_session():
     found = []
     visit(guarded(lambda environ, start: found.append(environ["session"]) or page()(environ, start)))
-    assert type(found[0]) is Session
+    assert isinstance(found[0], Session)
 
 
 def test_the_session_stands_under_the_key_that_was_asked_for():
@@ -324,7 +324,7 @@ def test_a_request_leaves_nothing_to_the_garbage_collector(store):
 
 
 def sessions_alive():
-    return len([found for found in gc.get_objects() if type(found) is Session])
+    return len([found for found in gc.get_objects() if isinstance(found, Session)])
 
 
 @pytest.mark.parametrize("environ", [{}, {"HTTP_COOKIE": ""}, {"HTTP_COOKIE": f"session={token_of({'a': 1})}"}])

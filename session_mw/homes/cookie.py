@@ -84,7 +84,7 @@ class CookieHome:
 
     def refresh_untouched(self, session: Session) -> list[str]:
         """The Set-Cookie text of a permanent session that nobody looked at; it stays unlooked at."""
-        if not self._refresh_on or session._fresh:
+        if session._fresh:
             return []
         tokens = self._candidates(session)
         if len(tokens) == 1 and (cookies := self._refresh_unread(session, tokens[0])) is not None:

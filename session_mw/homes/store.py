@@ -72,10 +72,6 @@ class StoreHome(StoreReader):
             return self._update(session, payload, now)
         return self._keep_alive(session, now)
 
-    def refresh_untouched(self, session: Session) -> list[str]:
-        """None: a stored session that nobody looked at costs no call to the store."""
-        return []
-
     # Writing
 
     def _create(self, session: Session, payload: bytes, now: int) -> list[str]:

@@ -38,8 +38,8 @@ class RedisStore:
     Each operation is one round trip; a second one keeps the index when a record with a
     principal is touched or deleted and, under Cluster, written, and looks closer when a
     record is not what it was when it was read; a touch under Cluster then takes a third. A
-    connection that drops is tried once more;
-    that is safe for writing too, because a write recognizes itself.
+    connection that drops is tried once more; that is safe for writing too, because a write
+    recognizes itself.
 
     Args:
         client: A redis-py client that returns bytes, or a function that makes it at the
