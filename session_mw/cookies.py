@@ -60,14 +60,19 @@ class SessionCookie:
         """The distinct values of the cookie in a Cookie header, in its order; none where it is longer than 64 KiB."""
         if len(header) > MAX_HEADER:
             return []
+        if ";" in header:
+            return self._of_pairs(header)
+        name, _, value = header.partition("=")
+        return [_unquoted(value)] if name.strip(" \t") == self.name else []
+
+    def _of_pairs(self, header: str) -> list[str]:
         before, head, after = header.partition(self.head)
         if not head or self.name in before or self.name in after:
             return self._several(header)
         # What is left of the pair in front of the name has to be blank: xsession=... is another cookie.
         if before and before.rpartition(";")[2].strip(" \t"):
             return []
-        value = after.partition(";")[0].strip(" \t")
-        return [_unquoted(value) if '"' in value else value]
+        return [_unquoted(after.partition(";")[0])]
 
     def _several(self, header: str) -> list[str]:
         values = []
@@ -76,7 +81,7 @@ class SessionCookie:
             if self.name in pair:
                 name, _, value = pair.partition("=")
                 if name.strip(" \t") == self.name:
-                    values.append(_unquoted(value.strip(" \t")))
+                    values.append(_unquoted(value))
         return list(dict.fromkeys(values))
 
     def set(self, value: str, https: bool, expires: int | None = None) -> str:
@@ -125,7 +130,10 @@ class SessionCookie:
 
 
 def _unquoted(value: str) -> str:
-    return value[1:-1] if value[:1] == '"' == value[-1:] and len(value) > 1 else value
+    value = value.strip(" \t")
+    if '"' not in value:
+        return value
+    return value[1:-1] if value[0] == value[-1] == '"' and len(value) > 1 else value
 
 
 def _attributes(secure: bool, httponly: bool, samesite: str | None, partitioned: bool) -> str:

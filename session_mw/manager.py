@@ -81,7 +81,7 @@ class SessionManager:
             null = NullSession()
             null._owner = self
             return null
-        header = environ["HTTP_COOKIE"] if "HTTP_COOKIE" in environ else ""
+        header = environ.get("HTTP_COOKIE", "")
         if self.cookie_name not in header:
             header = ""
         session: Session = OpenedSession(UNTOUCHED)
