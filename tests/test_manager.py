@@ -99,6 +99,16 @@ def _date(moment: int) -> str:
     return cookie.set("", False, moment).partition("Expires=")[2].partition(";")[0]
 
 
+def test_a_refresh_that_did_not_fit_is_not_sent_without_the_creation_at_the_next_commit():
+    sessions = SessionManager(KEY, absolute_lifetime=3000)
+    sizes = range(5000, 5500)
+    tokens = [written({"_permanent": True, "x": noise(n)}) for n in sizes]
+    token = max((token for token in tokens if len(token) <= 4096 - len("session")), key=len)
+    session = opened(sessions, token)
+    assert session.permanent
+    assert [sessions.commit(session) for _ in range(2)] == [VARY, VARY]
+
+
 def test_a_writing_does_not_move_an_absolute_lifetime_but_log_out_does(at):
     sessions = SessionManager(KEY, absolute_lifetime=100)
     session = opened(sessions, written({"_created": NOW, "a": 1}))

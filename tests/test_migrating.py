@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from clocks import Clock
 from session_mw.exceptions import StoreError
 from session_mw.protocols import Record
 from session_mw.stores.file import FileStore
 from session_mw.stores.memory import MemoryStore
-from session_mw.stores.migrating import SEAL, MigratingStore
+from session_mw.stores.migrating import SEAL, MigratingStore, sealed
 from session_mw.stores.sqlite import SQLiteStore
 from session_mw.testing.fixtures import loaded, new_key
 from session_mw.testing.parallel import add, at_once
@@ -92,7 +93,7 @@ def test_a_log_out_in_the_middle_of_a_move_is_not_undone(
 def test_a_move_in_the_middle_of_a_log_out_does_not_undo_it(
     moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old.create(KEY, SEAL + b"2", 60)
+    old.create(KEY, sealed(b"2", None), 60)
 
     def delete_then_move(delete: Callable[[str], None], key: str) -> None:
         delete(key)
@@ -113,7 +114,7 @@ def test_a_move_that_was_killed_half_way_is_finished_by_the_next_writer(
     with monkeypatch.context() as patch:
         patch.setattr(moving, "_copy", lambda *_: None)
         assert moving.update(KEY, b"2", 60, version)
-    assert loaded(old, KEY).data == SEAL + b"2"
+    assert loaded(old, KEY).data == sealed(b"2", None)
     assert loaded(moving, KEY).data == b"2"
     assert moving.touch(KEY, 600)
     add(moving, KEY, 1)
@@ -135,11 +136,62 @@ def test_a_copy_counts_only_when_it_is_opened(
         patch.setattr(new, "create", lambda *record: create(*record) and patch.setattr(old, "load", fail_on))
         with pytest.raises(StoreError):
             moving.update(KEY, b"2", 60, version)
-    assert loaded(new, KEY).data == SEAL + b"2"
+    assert loaded(new, KEY).data == sealed(b"2", None)
     assert loaded(moving, KEY).data == b"2"
     old.delete(KEY)
     assert moving.load(KEY) is None
     assert moving.update(KEY, b"3", 60, version) is False
+
+
+def test_a_damaged_sealed_record_is_one_without_data(moving: MigratingStore, old: MemoryStore) -> None:
+    for damaged in (b"", b"x:data", b"9" * 5000 + b":data", b"1:\xffdata", b"-1:"):
+        key = new_key()
+        old.create(key, SEAL + damaged, 60)
+        assert loaded(moving, key).data == b""
+
+
+@pytest.mark.parametrize("principal", ["42", "a:b\x00ü", "\ud800"])
+def test_whoever_finishes_a_move_lists_the_record_of_the_one_who_began_it(
+    moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch, principal: str
+) -> None:
+    old.create(KEY, b"1", 60)
+    version = loaded(moving, KEY).version
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "_copy", lambda *_: None)
+        assert moving.update(KEY, b"2", 60, version, principal)  # type: ignore[call-arg]
+    assert moving.update(KEY, b"3", 60, loaded(moving, KEY).version) is False
+    assert list(new.keys_of(principal)) == [KEY]
+    assert loaded(new, KEY).data == b"2"
+
+
+def test_what_a_killed_writer_could_not_clear_does_not_come_back(
+    moving: MigratingStore, new: MemoryStore, old: MemoryStore, clock: Clock
+) -> None:
+    old.create(KEY, sealed(b"2", None), 600)
+    new.create(KEY, b"2", 600)
+    assert moving.update(KEY, b"3", 60, loaded(moving, KEY).version)
+    clock.advance(61)
+    assert moving.load(KEY) is None
+
+
+def test_a_log_out_between_two_writers_who_finish_one_move_is_not_undone(
+    moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.create(KEY, b"1", 60)
+    version = loaded(moving, KEY).version
+    load = old.load
+
+    def log_out_and_copy_again(key: str) -> Record | None:
+        record = load(key)
+        if new.load(key) is not None:
+            monkeypatch.setattr(old, "load", load)
+            moving.delete(key)
+            new.create(key, sealed(b"2", None), 60)
+        return record
+
+    monkeypatch.setattr(old, "load", log_out_and_copy_again)
+    moving.update(KEY, b"2", 60, version)
+    assert moving.load(KEY) is None
 
 
 def test_a_log_out_while_a_copy_is_opened_is_not_undone(
@@ -163,7 +215,7 @@ def test_a_touch_moves_the_end_of_a_sealed_record_in_both_stores(
     moving: MigratingStore, new: MemoryStore, old: MemoryStore
 ) -> None:
     for store in (new, old):
-        store.create(KEY, SEAL + b"2", 60)
+        store.create(KEY, sealed(b"2", None), 60)
     assert moving.touch(KEY, 600)
     assert loaded(new, KEY).expires == loaded(old, KEY).expires == int(time.time()) + 600
     add(moving, KEY, 1)
@@ -172,7 +224,7 @@ def test_a_touch_moves_the_end_of_a_sealed_record_in_both_stores(
 
 
 def test_a_killed_move_can_be_logged_out(moving: MigratingStore, old: MemoryStore) -> None:
-    old.create(KEY, SEAL + b"2", 60)
+    old.create(KEY, sealed(b"2", None), 60)
     version = loaded(moving, KEY).version
     moving.delete(KEY)
     assert moving.load(KEY) is None

@@ -23,6 +23,7 @@ from session_mw import (
 from wsgi_client import KEY, Visitor, guarded, page, visit
 
 DAY = 86400
+PUBLIC = ("Cache-Control", "public")
 METHODS = ("load", "create", "update", "touch", "delete")
 
 
@@ -547,6 +548,35 @@ def test_a_read_record_that_cannot_be_moved_to_the_current_key_is_a_warning(stor
     assert "could not be written with the current key" in caplog.text
     store.before.clear()
     assert client.data() == {"a": 1}
+
+
+@pytest.mark.parametrize("refresh", [True, False])
+def test_moving_a_read_record_to_the_current_key_is_no_more_than_a_refresh(store, refresh):
+    pytest.importorskip("cryptography")
+    kind = {"store": store, "store_encryption": True, "refresh_each_request": refresh}
+
+    def names_sent(*others):
+        visitor = Client(SessionManager(KEY, **kind))
+        visitor.do(lambda s: s.update(a=1, _permanent=True))
+        sessions = SessionManager(KEY[::-1], secret_key_fallbacks=[KEY], **kind)
+        session = Client(sessions, visitor.token).open()
+        assert session["a"] == 1
+        return [name for name, _ in sessions.respond(session, [*others])]
+
+    assert names_sent(PUBLIC) == ["Cache-Control", "Vary"]
+    assert names_sent() == (["Vary", "Set-Cookie"] if refresh else ["Vary"])
+
+
+@pytest.mark.parametrize("change", [lambda s: s.regenerate_id(), lambda s: s.invalidate()])
+def test_a_new_id_after_a_refresh_in_the_same_request_is_not_left_out(sessions, clock, change):
+    client = Client(sessions)
+    client.do(lambda s: s.update(a=1, _permanent=True))
+    clock.advance(2 * DAY)
+    session = client.open()
+    assert session["a"] == 1
+    assert client.commit(session) == "set"
+    change(session)
+    assert [name for name, _ in sessions.respond(session, [PUBLIC])] == ["Cache-Control", "Vary", "Set-Cookie"]
 
 
 def test_an_app_that_touches_no_session_runs_on_without_the_store(client, store):

@@ -176,11 +176,12 @@ class CookieHome:
         return [] if not known else [self._cookie.delete(session._https)]
 
     def _refresh(self, session: Session, token: str, now: int) -> list[str]:
+        keeps_created = session._keeps_created
         try:
             cookies = self._renewed(session, token, now)
         except (CookieTooLarge, NotSerializable):
             # No browser keeps a cookie of that size, but another client may; it goes on without the refresh.
-            cookies = []
+            cookies, session._keeps_created = [], keeps_created
         session._refresh_only = True
         return cookies
 

@@ -140,7 +140,7 @@ class StoreHome(StoreReader):
         if known:
             self.store.delete(known)
         self._forget(session)
-        session._ended = session._renewed = False
+        session._ended = session._renewed = session._refresh_only = False
         # Once the headers are out, no cookie can tell the visitor of another id.
         if not is_empty(session) and not session._sent:
             return self._create(session, pack(self._serializer, session), now)
@@ -163,11 +163,13 @@ class StoreHome(StoreReader):
 
     def _reseal(self, session: Session, now: int) -> list[str]:
         try:
-            return self._update(session, pack(self._serializer, session), now)
+            cookies = self._update(session, pack(self._serializer, session), now)
         except StoreError:
             problem = "the stored session %s… was read, but could not be written with the current key"
             logger.warning(problem, session._key[:8], exc_info=True)
             return []
+        session._refresh_only = True
+        return cookies if self._refresh_on else []
 
     def _touch(self, key: str, ttl: int) -> bool:
         try:
@@ -206,7 +208,7 @@ class StoreHome(StoreReader):
     def _saved(self, session: Session, token: str, key: str, payload: bytes) -> None:
         session._token, session._key = token, key
         session._payload, session._record = payload, None
-        session._dirty = session._forced = session._renewed = session._ended = False
+        session._dirty = session._forced = session._renewed = session._ended = session._refresh_only = False
         session._exposed = True
 
     def _sealed(self, session: Session, token: str, key: str, payload: bytes) -> bytes:

@@ -3,15 +3,15 @@
 A record is in the old store until it is next written. That write goes through these steps,
 so that no two writers and no log-out can cross each other unseen:
 
-    1  seal    old.update(key, SEAL + data, version)   one writer wins; nobody updates a sealed record
-    2  copy    new.create(key, SEAL + data)            no reader believes a copy that is still sealed
+    1  seal    old.update(key, sealed, version)        one writer wins; nobody updates a sealed record
+    2  copy    new.create(key, sealed)                 no reader believes a copy that is still sealed
     3  check   old.load(key)                           gone: logged out meanwhile, so the copy goes
-    4  open    new.update(key, data, version)          one wins, unless a log-out removed the copy
-    5  clear   old.delete(key)                         by the one who won
+    4  open    new.update(key, data, version)          one wins, unless a log-out removed that copy
+    5  clear   old.delete(key)                         by the one who won, or by the next writer
 
-Whoever finds a sealed record goes on with step 2. A log-out deletes in the old store first,
-then in the new one. A reader looks at the new, the old, and once more at the new, because the
-record may move in between.
+Whoever finds a sealed record goes on with step 2, so whose it is stands in the seal. A log-out
+deletes in the old store first, then in the new one. A reader looks at the new, the old, and
+once more at the new, because the record may move in between.
 """
 
 from __future__ import annotations
@@ -24,6 +24,22 @@ from session_mw.protocols import Record, Store, is_indexed
 
 # no serializer of ours begins so: what is sealed can be told from what is not
 SEAL = b"\x00session_mw moved\x00"
+
+
+def sealed(data: bytes, principal: str | None) -> bytes:
+    """Data and whose they are, as they stand in a record that moves."""
+    owner = (principal or "").encode("utf-8", "surrogatepass")
+    return b"%s%d:%s%s" % (SEAL, len(owner), owner, data)
+
+
+def unsealed(data: bytes) -> tuple[bytes, str | None]:
+    """What :func:`sealed` was given; nothing where it is damaged."""
+    length, _, rest = data[len(SEAL) :].partition(b":")
+    try:
+        end = int(length)
+        return rest[end:], rest[:end].decode("utf-8", "surrogatepass") or None
+    except ValueError:
+        return b"", None
 
 
 class MigratingStore:
@@ -96,7 +112,7 @@ class MigratingStore:
         record = self._old.load(key)
         if record is None or not record.data.startswith(SEAL):
             return record and record._replace(version=("old", record.version))
-        return record._replace(data=record.data[len(SEAL) :], version=("sealed", record.version))
+        return record._replace(data=unsealed(record.data)[0], version=("sealed", record.version))
 
     def _write_new(self, key: str, data: bytes, ttl: int, principal: str | None) -> bool:
         return self._old.load(key) is None and self._create_new(key, data, ttl, principal)
@@ -112,45 +128,56 @@ class MigratingStore:
         return steps[version[0]](key, data, ttl, version[1], principal)
 
     def _write_moved(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
-        if self._indexed_new is not None:
-            return self._indexed_new.update(key, data, ttl, version, principal)
-        return self._new.update(key, data, ttl, version)
+        # What a killed writer could not clear would come back when the new record ends.
+        self._old.delete(key)
+        return self._update_new(key, data, ttl, version, principal)
 
     def _write_and_move(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
-        if not self._seal(key, SEAL + data, ttl, version, principal):
+        if not self._seal(key, sealed(data, principal), ttl, version, principal):
             return False
         self._copy(key, data, ttl, principal)
         return True
 
     def _write_moving(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
         """Another writer sealed the record and may have been killed: do its copy, then write over that."""
-        sealed = self._old.load(key)
-        if sealed is not None and sealed.version == version:
-            left = max(1, sealed.expires - int(time.time()))
-            self._copy(key, sealed.data[len(SEAL) :], left, principal)
+        found = self._old.load(key)
+        if found is not None and found.version == version:
+            left = max(1, found.expires - int(time.time()))
+            of_other, its_principal = unsealed(found.data)
+            self._copy(key, of_other, left, its_principal)
         return False
 
     def _copy(self, key: str, data: bytes, ttl: int, principal: str | None) -> None:
-        self._create_new(key, SEAL + data, ttl, principal)
-        is_in_old = self._old.load(key) is not None
-        copy = self._new.load(key)
-        if copy is None or not copy.data.startswith(SEAL):
+        self._create_new(key, sealed(data, principal), ttl, principal)
+        copy = self._sealed_in_new(key)
+        if copy is None:
             return
-        if not is_in_old:
+        # This copy was there before the old record is looked at: one that comes after a log-out has another version.
+        if self._old.load(key) is not None:
+            if self._update_new(key, data, ttl, copy.version, principal):
+                self._old.delete(key)
+        elif self._sealed_in_new(key) is not None:
             # It was not cleared, which comes after the opening: it was logged out.
             self._new.delete(key)
-        elif self._write_moved(key, data, ttl, copy.version, principal):
-            self._old.delete(key)
+
+    def _sealed_in_new(self, key: str) -> Record | None:
+        record = self._new.load(key)
+        return record if record is not None and record.data.startswith(SEAL) else None
+
+    def _update_new(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
+        if self._indexed_new is not None:
+            return self._indexed_new.update(key, data, ttl, version, principal)
+        return self._new.update(key, data, ttl, version)
 
     def _create_new(self, key: str, data: bytes, ttl: int, principal: str | None) -> bool:
         if self._indexed_new is not None:
             return self._indexed_new.create(key, data, ttl, principal)
         return self._new.create(key, data, ttl)
 
-    def _seal(self, key: str, sealed: bytes, ttl: int, version: Any, principal: str | None) -> bool:
+    def _seal(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
         if self._indexed_old is not None:
-            return self._indexed_old.update(key, sealed, ttl, version, principal)
-        return self._old.update(key, sealed, ttl, version)
+            return self._indexed_old.update(key, data, ttl, version, principal)
+        return self._old.update(key, data, ttl, version)
 
 
 class IndexedMigratingStore(MigratingStore):
