@@ -4,11 +4,13 @@ import logging
 import random
 import secrets
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +245,16 @@ def test_a_sweep_that_fails_does_not_stop_a_log_in(
 
 def test_principals_that_a_database_takes_for_equal_are_not(postgresql_store: SQLAlchemyStore) -> None:
     assert_principals_are_apart(postgresql_store)
+
+
+@pytest.mark.parametrize(("statement", "mode"), [("SELECT 1", "wal"), ("CREATE TABLE theirs (a)", "delete")])
+def test_only_an_empty_file_of_sqlite_gets_write_ahead_logging(tmp_path: Path, statement: str, mode: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        connection.execute(statement)
+        store = SQLAlchemyStore.from_url(f"sqlite+pysqlite:///{tmp_path}/app.db")
+        assert store.create(new_key(), b"data", 60)
+        store.close()
+        assert connection.execute("PRAGMA journal_mode").fetchone() == (mode,)
 
 
 def test_principals_that_sqlite_takes_for_equal_are_not(store: SQLAlchemyStore) -> None:

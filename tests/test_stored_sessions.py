@@ -7,6 +7,7 @@ import itertools
 import logging
 import pickle
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -20,6 +21,7 @@ from session_mw import (
     SQLiteStore,
     StoreError,
 )
+from session_mw.homes import turns
 from wsgi_client import KEY, Visitor, guarded, page, visit
 
 DAY = 86400
@@ -548,6 +550,18 @@ def test_a_read_record_that_cannot_be_moved_to_the_current_key_is_a_warning(stor
     assert "could not be written with the current key" in caplog.text
     store.before.clear()
     assert client.data() == {"a": 1}
+
+
+def test_a_save_gives_way_to_one_that_is_tried_again(client, store, monkeypatch):
+    monkeypatch.setattr(turns, "_COURTESY", 5)
+    session = client.open()
+    session["b"] = 2
+    with ThreadPoolExecutor(1) as pool:
+        with turns.Tries().turn(client.key):
+            saving = pool.submit(client.commit, session)
+            assert wait([saving], 0.05).not_done
+            assert "update" not in store.calls
+        assert saving.result(5) == "kept"
 
 
 @pytest.mark.parametrize("refresh", [True, False])

@@ -14,7 +14,7 @@ from session_mw.homes.contents import Lifetimes, changed_payload, is_empty, pack
 from session_mw.homes.layout import ENDED, joined, key_of, sealed_in
 from session_mw.homes.merging import merge
 from session_mw.homes.store_reader import StoreReader
-from session_mw.homes.turns import Tries
+from session_mw.homes.turns import Tries, give_way
 from session_mw.protocols import Record, Serializer, Store, is_indexed
 from session_mw.session import Session
 
@@ -89,6 +89,7 @@ class StoreHome(StoreReader):
 
     def _update(self, session: Session, payload: bytes, now: int) -> list[str]:
         record: Record | None = session._record
+        give_way(session._key)
         if record is not None and self._replaced(session, payload, now, record):
             self._saved(session, session._token, session._key, payload)
             return self._send_if_it_moves(session, now)

@@ -18,6 +18,7 @@ from session_mw.exceptions import StoreError
 
 SECONDS_FOR_TRIES = 5.0
 _LONGEST_PAUSE = 0.002
+_COURTESY = 0.05
 _STRIPES = 64
 _locks: list[threading.Lock] = []
 
@@ -30,6 +31,17 @@ def _renew() -> None:
 _renew()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
+
+
+def give_way(key: str) -> None:
+    """Wait a moment for another thread that tries again to save the session under ``key``: it was overtaken before."""
+    lock = _lock_of(key)
+    if lock.locked() and lock.acquire(timeout=_COURTESY):
+        lock.release()
+
+
+def _lock_of(key: str) -> threading.Lock:
+    return _locks[int(key[:8], 16) % _STRIPES]
 
 
 class Tries:
@@ -45,7 +57,7 @@ class Tries:
         Raises:
             StoreError: The budget is used up.
         """
-        lock = _locks[int(key[:8], 16) % _STRIPES]
+        lock = _lock_of(key)
         if not lock.acquire(timeout=max(0.0, self._end - time.monotonic())):
             raise self._used_up()
         try:

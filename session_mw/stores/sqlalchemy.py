@@ -83,6 +83,7 @@ class SQLAlchemyStore:
         there), ``pool_size`` (5), ``timeout`` (5 seconds of waiting for a connection, and for
         SQLite's lock), ``pool_recycle`` (seconds). All others are the driver's;
         PostgreSQL's and MySQL's ``connect_timeout`` is 5 seconds where it is not given.
+        A file of SQLite in which there is nothing yet gets write-ahead logging.
 
         Raises:
             ConfigurationError: The URL has a mistake, or its driver is not installed.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from inspect import signature
 from typing import Any
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -96,7 +98,7 @@ def _engine(url: URL, options: dict[str, Any]) -> Engine:
     if url.get_backend_name() == "sqlite":
         # how long to wait for another process that writes
         arguments["timeout"] = wait
-    return create_engine(
+    engine = create_engine(
         url,
         connect_args=arguments,
         # Each operation is one statement: no BEGIN and COMMIT around it, nothing to roll back after it.
@@ -108,6 +110,20 @@ def _engine(url: URL, options: dict[str, Any]) -> Engine:
         # Session data would be in the statement's parameters.
         hide_parameters=True,
     )
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prefer_wal)
+    return engine
+
+
+def _prefer_wal(connection: Any, _: object) -> None:
+    """Write-ahead logging for a file that is still empty: with SQLite's default each write waits for the disk."""
+    # Other processes may be at it just now, and hold the file.
+    with suppress(sqlite3.OperationalError):
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            connection.execute("PRAGMA journal_mode=WAL")
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+            # A killed process loses nothing then; only a power cut can take back the last writes.
+            connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _check_arguments(engine: Engine, url: URL) -> None:
