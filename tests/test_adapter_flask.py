@@ -552,3 +552,74 @@ def test_flask_login_logs_in_and_out(app: Any) -> None:
         "True",
         "False",
     ]
+
+
+def test_a_secret_key_that_is_an_attribute_of_the_class_counts() -> None:
+    class App(flask.Flask):  # type: ignore[misc, name-defined]
+        secret_key = KEY
+
+    app = App(__name__)
+    app.session_interface = FlaskSessions.from_app_config(app)
+    with app.test_client() as client, client.session_transaction() as session:
+        session["a"] = 1
+    assert client.get_cookie("session") is not None
+
+
+@pytest.mark.parametrize("name", ["app", "wsgi_app", "application", "_app"])
+def test_the_middleware_is_found_behind_others(name: str) -> None:
+    class Layer:
+        def __init__(self, inner: Any) -> None:
+            setattr(self, name, inner)
+
+        def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+            return getattr(self, name)(environ, start_response)
+
+    app = flask.Flask(__name__)
+    app.session_interface = FlaskSessions()
+    app.wsgi_app = Layer(SessionMiddleware(app.wsgi_app, KEY))
+    client = app.test_client()
+    with client.session_transaction() as session:
+        session["a"] = 1
+    app.add_url_rule("/", view_func=lambda: str(flask.session["a"]))
+    assert client.get("/").text == "1"
+
+
+def test_layers_that_wrap_each_other_in_a_circle_end_the_search() -> None:
+    def layer(environ: dict[str, Any], start_response: Any) -> Any:
+        raise AssertionError("never called")
+
+    layer.app = layer  # type: ignore[attr-defined]
+    app = flask.Flask(__name__)
+    app.config["SECRET_KEY"] = KEY
+    app.session_interface = FlaskSessions()
+    app.wsgi_app = layer
+    with app.test_request_context():
+        assert not flask.session
+
+
+def test_a_request_that_is_over_lends_its_environ_but_not_its_session() -> None:
+    environs = []
+    app = flask.Flask(__name__)
+    behind_the_middleware_with_a_store(app)
+
+    @app.get("/set")
+    def change() -> str:
+        environs.append(flask.request.environ)
+        flask.session["n"] = flask.session.get("n", 0) + 1
+        return "ok"
+
+    app.add_url_rule("/out", view_func=lambda: flask.session.clear() or "ok")
+    client = app.test_client()
+    client.get("/set")
+    client.get("/set")
+    client.get("/set")
+    with app.request_context(environs[1]):
+        assert flask.session["n"] == 3
+        flask.session["n"] = 10
+        app.session_interface.save_session(app, flask.session._get_current_object(), app.make_response("ok"))
+    client.get("/set")
+    with app.request_context(environs[1]):
+        assert flask.session["n"] == 11
+        client.get("/out")
+    with app.request_context(environs[1]):
+        assert not flask.session

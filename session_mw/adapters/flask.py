@@ -27,6 +27,11 @@ _OPENED_BY = "session_mw.flask.opened_by"
 SessionMixin.register(Session)
 
 
+# Where WSGI middlewares keep what they wrap: most; Flask-SocketIO; WhiteNoise; Werkzeug's profiler.
+_INNER = ("app", "wsgi_app", "application", "_app")
+_MOST_LAYERS = 64
+
+
 class FlaskSessions(SessionInterface):
     """What ``flask.session``, ``flash`` and Flask-Login work on.
 
@@ -66,6 +71,10 @@ class FlaskSessions(SessionInterface):
         sessions = None
         if not isinstance(session, Session):
             sessions = self._manager_for(app)
+        elif session._sent or session._abandoned:
+            # Flask-SocketIO serves its events with the environ of a request that is over.
+            sessions = cast("SessionManager", session._owner)
+        if sessions is not None:
             session = sessions.open(request.environ)
         request.environ[_OPENED_BY] = sessions
         # Registered above, which type checkers do not follow.
@@ -100,6 +109,9 @@ class FlaskSessions(SessionInterface):
 
     def _manager_by_config(self, app: Flask) -> SessionManager:
         settings = _settings_from(app.config if self._config is None else self._config)
+        if app.secret_key:
+            # A subclass may have it as an attribute of its own.
+            settings.setdefault("secret_key", app.secret_key)
         # Two threads must not make two managers: a store in memory would be two stores.
         with self._making:
             made = self._made.get(app)
@@ -119,8 +131,9 @@ def _settings_from(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _middleware_in(layer: object, environ_key: str) -> SessionMiddleware | None:
     """The middleware around an app, which a test's request context does not pass through."""
-    while layer is not None:
+    for _ in range(_MOST_LAYERS):
         if isinstance(layer, SessionMiddleware) and layer.environ_key == environ_key:
             return layer
-        layer = getattr(layer, "app", None)
+        inner = (getattr(layer, name, None) for name in _INNER)
+        layer = next((found for found in inner if callable(found)), None)
     return None
