@@ -90,6 +90,13 @@ class SessionManager:
             session._place = _place(environ)
         return session
 
+    def reopen(self, session: Session) -> None:
+        """Forget all that was done to a session that this manager opened and has not committed: for adapters."""
+        if self._load is not None:
+            dict.clear(session)
+            dict.update(session, UNTOUCHED)
+            session._begin(self._load, self, session._header, session._https)
+
     def commit(self, session: Session) -> list[Header]:
         """Save what has changed since the last commit.
 

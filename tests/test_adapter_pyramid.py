@@ -32,6 +32,7 @@ from session_mw import (  # noqa: E402
 )
 from session_mw.csrf import check_csrf, csrf_token  # noqa: E402
 from session_mw.flash import flash, pop_flashes  # noqa: E402
+from session_mw.testing import session_transaction  # noqa: E402
 
 KEY = "a-secret-key-of-32-characters-00"
 View = Callable[[Any], Any]
@@ -488,3 +489,50 @@ def test_the_debug_toolbar_shows_a_page_that_uses_the_session(active: str) -> No
     assert toolbar.status_code == 200
     panels = app.get("/_debug_toolbar/")
     assert "visits" in panels.text
+
+
+class Again(Exception):
+    pass
+
+
+def trying_twice(environ: dict[str, Any], router: Any) -> Any:
+    """What pyramid_retry does: a request of its own for each try, each with a copy of the environ."""
+    for attempt in (0, 1):
+        with router.request_context(environ | {"retry.attempt": attempt}) as request, contextlib.suppress(Again):
+            return router.invoke_request(request)
+    raise AssertionError("both tries failed")
+
+
+@pytest.mark.parametrize("settings", [{}, {"session.secret_key": KEY}])
+@pytest.mark.parametrize("kind", [{"secret_key": KEY}, {"store": "memory://"}])
+@pytest.mark.parametrize(("outer_writes", "expected"), [(False, [1, None, [], ["hello"]]), (True, [2, 1, ["x"], None])])
+def test_what_a_failed_try_did_to_the_session_goes_with_it_unless_an_outer_layer_wrote_before(
+    settings: dict[str, str], kind: dict[str, Any], outer_writes: bool, expected: list[Any]
+) -> None:
+    def view(request: Any) -> list[Any]:
+        session = request.session
+        session["n"] = session.get("n", 0) + 1
+        if not outer_writes:
+            session.flash("hello")
+        if request.environ["retry.attempt"] == 0:
+            session["failed"] = 1
+            session["cart"].append("x")
+            session.regenerate_id()
+            raise Again
+        flashed = None if outer_writes else session.peek_flash()
+        return [session["n"], session.get("failed"), session["cart"], flashed]
+
+    config = configured(settings)
+    config.add_view(view, route_name="all", renderer="json")
+    config.set_execution_policy(trying_twice)
+    inner = config.make_wsgi_app()
+
+    def outer(environ: dict[str, Any], start_response: Any) -> Any:
+        if outer_writes:
+            environ["session"]["outer"] = True
+        return inner(environ, start_response)
+
+    app = webtest.TestApp(SessionMiddleware(outer, **kind))
+    with session_transaction(app) as session:
+        session["cart"] = []
+    assert app.get("/").json == expected

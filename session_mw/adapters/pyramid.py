@@ -31,6 +31,9 @@ class PyramidSession(Session):
     # A session that is open already becomes one of these, which Python allows between equal layouts.
     __slots__ = ()
 
+    _unwritten: bool = False
+    """Whether nobody had written to it when the first of several tries began."""
+
     def changed(self) -> None:
         """Have the session saved as it is. Changes inside its lists and dicts are found without it."""
         self.modified = True
@@ -93,7 +96,7 @@ class PyramidSessions:
             ConfigurationError: The environ's key is taken by something else.
         """
         found = request.environ.get(self.environ_key)
-        if isinstance(found, Session) and (self.sessions is None or not self.sessions.opened(found)):
+        if isinstance(found, Session) and not self._opened(found):
             return _with_pyramid_methods(found)
         if self.sessions is None:
             raise MissingSession(
@@ -111,8 +114,23 @@ class PyramidSessions:
 
     def begin(self, event: Any) -> None:
         """A request begins: have its session committed, whether it will be touched or not."""
+        environ = event.request.environ
+        found, attempt = environ.get(self.environ_key), environ.get("retry.attempt")
         if self.sessions is not None:
             self(event.request)
+        if attempt is not None and isinstance(found, Session) and not self._opened(found):
+            _begin_try(_with_pyramid_methods(found), attempt)
+
+    def _opened(self, session: Session) -> bool:
+        return self.sessions is not None and self.sessions.opened(session)
+
+
+def _begin_try(session: PyramidSession, attempt: int) -> None:
+    """Let what a failed try did to the middleware's session go with it (pyramid_retry)."""
+    if attempt == 0:
+        session._unwritten = not (session._modified or session._exposed)
+    elif session._unwritten and not session._sent:
+        cast("SessionManager", session._owner).reopen(session)
 
 
 def _open(sessions: SessionManager, request: Any, environ_key: str) -> PyramidSession:
