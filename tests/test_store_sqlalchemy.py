@@ -257,6 +257,14 @@ def test_only_an_empty_file_of_sqlite_gets_write_ahead_logging(tmp_path: Path, s
         assert connection.execute("PRAGMA journal_mode").fetchone() == (mode,)
 
 
+def test_a_file_that_is_no_database_is_a_store_error(tmp_path: Path) -> None:
+    (tmp_path / "app.db").write_bytes(b"no database" * 100)
+    store = SQLAlchemyStore.from_url(f"sqlite+pysqlite:///{tmp_path}/app.db")
+    with pytest.raises(StoreError):
+        store.load(new_key())
+    store.close()
+
+
 def test_principals_that_sqlite_takes_for_equal_are_not(store: SQLAlchemyStore) -> None:
     assert_principals_are_apart(store)
 

@@ -110,15 +110,15 @@ def _engine(url: URL, options: dict[str, Any]) -> Engine:
         # Session data would be in the statement's parameters.
         hide_parameters=True,
     )
-    if url.get_backend_name() == "sqlite":
+    if engine.driver == "pysqlite":
         event.listen(engine, "connect", _prefer_wal)
     return engine
 
 
 def _prefer_wal(connection: Any, _: object) -> None:
     """Write-ahead logging for a file that is still empty: with SQLite's default each write waits for the disk."""
-    # Other processes may be at it just now, and hold the file.
-    with suppress(sqlite3.OperationalError):
+    # Other processes may hold the file just now; and what is no database is an error of the statement that follows.
+    with suppress(sqlite3.Error):
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             connection.execute("PRAGMA journal_mode=WAL")
         if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
