@@ -143,6 +143,7 @@ def test_a_store_that_fails_is_one_line(tmp_path: Path, capsys: pytest.CaptureFi
     assert "Traceback" not in err
 
 
+@pytest.mark.heavy
 def test_memory_does_not_grow_with_the_number_of_records(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """20,000 keys alone would take 2.4 MB; a million of them was run by hand."""
     count = 20_000 if url.startswith("sqlite:") else 5_000

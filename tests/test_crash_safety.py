@@ -66,6 +66,7 @@ def killed_writer(store: Store) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("url", ["file://{}/sessions", "sqlite:///{}/sessions.db"])
 def test_a_killed_writer_leaves_the_old_record_or_the_new(url: str, tmp_path: Path) -> None:
@@ -84,6 +85,7 @@ def test_a_killed_writer_leaves_the_old_record_or_the_new(url: str, tmp_path: Pa
     store.close()
 
 
+@pytest.mark.heavy
 def test_a_database_is_whole_after_many_killed_writers(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path}/sessions.db")
     for key in KEYS:
@@ -96,6 +98,7 @@ def test_a_database_is_whole_after_many_killed_writers(tmp_path: Path) -> None:
     connection.close()
 
 
+@pytest.mark.heavy
 def test_killed_writers_leave_no_lock_and_what_they_left_is_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

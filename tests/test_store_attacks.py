@@ -503,6 +503,7 @@ def test_no_device_was_last_used_in_the_future(store: Recording, clock: Clock) -
 # What piles up
 
 
+@pytest.mark.heavy
 def test_a_hundred_thousand_sessions_do_not_pile_up_in_memory(clock: Clock) -> None:
     store = MemoryStore()
     sessions = SessionManager(store=store, lifetime=10)
@@ -526,6 +527,7 @@ def test_a_hundred_thousand_sessions_do_not_pile_up_in_memory(clock: Clock) -> N
     assert not store._principals
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["file", "sqlite"])
 def test_a_small_site_sweeps_as_it_goes(kind: str, tmp_path: Path, clock: Clock) -> None:
     store: Any = FileStore(tmp_path / "s") if kind == "file" else SQLiteStore(tmp_path / "s.db")
