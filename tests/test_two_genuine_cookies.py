@@ -37,7 +37,11 @@ def scopes(answer):
 # Which is trusted
 
 
-@pytest.mark.parametrize("bad", ["garbage", FORGED, "", '"', token_of({"evil": 1}, OTHER_KEY), "x" * 5000])
+@pytest.mark.parametrize(
+    "bad",
+    ["garbage", FORGED, "", '"', token_of({"evil": 1}, OTHER_KEY), "x" * 5000],
+    ids=["garbage", "forged", "empty", "quote", "another key", "long"],
+)
 def test_a_genuine_cookie_beside_a_refused_one_is_the_session(bad):
     for header in (f"session={bad}; session={GENUINE[0]}", f"session={GENUINE[0]}; session={bad}"):
         assert visit(guarded(page(dict)), cookie=header).body == b"{'n': 0}"
@@ -58,7 +62,11 @@ def test_an_expired_cookie_beside_a_genuine_one_does_not_count(clock):
     assert (answer.body, len(answer.cookies)) == (b"{'fresh': 1}", 1)
 
 
-@pytest.mark.parametrize("header", [TWO, f"session={GENUINE[1]}; session={GENUINE[0]}", f"a=1; {TWO}; b=2"])
+@pytest.mark.parametrize(
+    "header",
+    [TWO, f"session={GENUINE[1]}; session={GENUINE[0]}", f"a=1; {TWO}; b=2"],
+    ids=["alone", "the other way round", "among others"],
+)
 def test_of_two_genuine_cookies_neither_is_trusted(header, caplog):
     answer = visit(guarded(page(lambda s: (dict(s), s.new))), cookie=header)
     assert (answer.body, answer.headers) == (b"({}, True)", [PLAIN, ("Vary", "Cookie")])

@@ -233,6 +233,7 @@ def test_a_hostile_header_is_an_empty_session(line, store):
         f"Cookie: =;;; ; {{}}; session = {GENUINE} ;",
         f"Cookie: \xa0session=1; session={GENUINE}",
     ],
+    ids=["alone", "in quotes", "among blanks", "behind another name"],
 )
 def test_a_genuine_cookie_in_a_strange_header_is_the_session(line):
     with served(listed) as connection:
