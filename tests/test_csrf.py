@@ -135,7 +135,9 @@ def test_the_right_token_in_a_list_or_as_bytes_is_a_refusal(session):
     assert not any(check_csrf(request(), session, bad) for bad in ([token], (token,), {token: token}, token.encode()))
 
 
-@pytest.mark.parametrize("session", [None, {}, "", "session", 5, [], object()], ids=lambda session: type(session).__name__)
+@pytest.mark.parametrize(
+    "session", [None, {}, "", "session", 5, [], object()], ids=lambda session: type(session).__name__
+)
 def test_a_request_without_a_session_is_refused(session):
     assert check_csrf(request(HTTP_X_CSRF_TOKEN="A" * 88), session, "A" * 88) is False
 
