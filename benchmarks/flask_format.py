@@ -1,4 +1,4 @@
-"""Contenders that write Flask's cookie: session_mw, the floor, and Flask itself."""
+"""Contenders that write Flask's cookie: Flask itself, and its session interface alone."""
 
 from __future__ import annotations
 
@@ -8,43 +8,8 @@ from typing import Any
 import flask
 from flask.sessions import SecureCookieSessionInterface, SessionInterface
 
-from floor import Floor
-from scenarios import BODY, HEADERS, STATUS, App, Contender, Environ, Scenario, StartResponse, Touch
-from session_mw import SessionMiddleware
-
-FORMAT = "Flask's cookie"
-
-
-def application(touch: Touch | None) -> App:
-    """The application behind every WSGI middleware."""
-
-    def app(environ: Environ, start_response: StartResponse) -> list[bytes]:
-        if touch is not None:
-            touch(environ["session"])
-        start_response(STATUS, HEADERS)
-        return BODY
-
-    return app
-
-
-def bare(scenario: Scenario, key: str) -> App:
-    """The application alone; its session is a plain dict that nobody keeps."""
-
-    def app(environ: Environ, start_response: StartResponse) -> list[bytes]:
-        start_response(STATUS, HEADERS)
-        return BODY
-
-    return app
-
-
-def ours(scenario: Scenario, key: str) -> App:
-    """session_mw with its defaults."""
-    return SessionMiddleware(application(scenario.touch), key, refresh_each_request=scenario.refresh)
-
-
-def floor(scenario: Scenario, key: str) -> App:
-    """The least that keeps the bytes."""
-    return Floor(application(scenario.touch), key, scenario.refresh)
+from contenders import FORMAT
+from scenarios import BODY, HEADERS, App, Contender, Environ, Scenario, StartResponse, Touch
 
 
 def flask_application(scenario: Scenario, key: str) -> flask.Flask:
@@ -103,8 +68,5 @@ def with_view(app: flask.Flask, touch: Touch | None) -> App:
     return serve
 
 
-BARE = Contender("bare app", bare)
-OURS = Contender("session_mw", ours, FORMAT)
-FLOOR = Contender("floor", floor, FORMAT)
 INTERFACE = Contender("Flask's interface", flask_interface, FORMAT)
 FLASK = Contender("Flask, whole", flask_whole, FORMAT)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from contenders import OURS, application
 from driving import ask, log_in, of_strangers, requests_of
-from flask_format import OURS, application
 from growing_stores import records_in_stores
 from reports import Report, Table, micro
 from scenarios import KEY, READ, READ_STRANGERS, WRITE, Contender, Environ, Scenario, environ_of, sized

@@ -8,8 +8,10 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import targets
-from driving import check, prepared
-from flask_format import BARE, FLOOR, INTERFACE, OURS
+from checking import check
+from contenders import BARE, FLOOR, OURS
+from driving import prepared
+from flask_format import INTERFACE
 from peers import STARLETTE
 from reports import Report, Table, micro, times
 from scenarios import FORGED, NO_COOKIE, ONE_VISITOR, SCENARIOS, SIZES, Contender, Scenario, sized
@@ -57,7 +59,7 @@ def measure(cell: Cell, running: dict[str, Worker], rounds: int) -> Rounds:
 def run(quick: bool) -> Report:
     """Measure every cell."""
     with workers(CONTENDERS) as running:
-        found = {cell: measure(cell, running, 9 if quick else 41) for cell in CELLS}
+        found = {cell: measure(cell, running, 9 if quick else 35) for cell in CELLS}
     evicted = {s: measure_evicted(s, 15 if quick else 60) for s in ONE_VISITOR}
     report = Report("in_process", "In process")
     report.tables = [*(_times(found, size) for size in SIZES), _above_floor(found), _evicted_table(evicted)]

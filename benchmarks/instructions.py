@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from contenders import FLOOR, OURS, bare
 from driving import requests_of
-from flask_format import FLOOR, OURS, bare
 from reports import Report, Table, times
 from scenarios import (
     FORGED,
@@ -48,6 +48,7 @@ from scenarios import (
 from timing import start_response
 
 RECORD = Path(__file__).with_name("instructions.json")
+WARMING_UP = 20
 REQUESTS = 40
 TOLERANCE = 0.03
 CASES = [(s, 100) for s in (NO_COOKIE, UNTOUCHED, UNTOUCHED_OFF, READ, WRITE, REFRESH, FORGED)]
@@ -114,12 +115,14 @@ def serve() -> None:
     time.time = itertools.repeat(float(NOW)).__next__
     work = [(bare(NO_COOKIE, ""), [environ_of(None)])]
     work += [
-        (one.build(s, KEY), requests_of(one, s, sized(size, s.permanent))) for s, size in CASES for one in (FLOOR, OURS)
+        (one.build(s, KEY), requests_of(one, s, sized(size, s.permanent), strangers=WARMING_UP + REQUESTS))
+        for s, size in CASES
+        for one in (FLOOR, OURS)
     ]
     gc.disable()
     for app, environs in work:
         turns = itertools.cycle(environs)
-        _requests(app, turns, 20)
+        _requests(app, turns, WARMING_UP)
         os.getppid()
         _requests(app, turns, REQUESTS)
         os.getppid()

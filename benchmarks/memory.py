@@ -12,8 +12,8 @@ from itertools import cycle, islice
 from itsdangerous import URLSafeTimedSerializer
 from itsdangerous.encoding import base64_encode
 
+from contenders import OURS
 from driving import ask, requests_of
-from flask_format import OURS
 from reports import Report, Table
 from scenarios import (
     FORGED,

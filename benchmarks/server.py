@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import targets
+from contenders import BARE, FLOOR, OURS
 from driving import request_cookie
-from flask_format import BARE, FLASK, FLOOR, OURS
+from flask_format import FLASK
 from reports import Report, Table
 from scenarios import BODY, Scenario, sized
 from serving import CONTENDERS, SCENARIOS

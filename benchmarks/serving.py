@@ -7,7 +7,8 @@ import sys
 
 import waitress
 
-from flask_format import BARE, FLASK, FLOOR, OURS
+from contenders import BARE, FLOOR, OURS
+from flask_format import FLASK
 from peers import BEAKER, STARLETTE
 from scenarios import KEY, READ, UNTOUCHED, WRITE, App, Environ, StartResponse
 

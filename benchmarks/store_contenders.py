@@ -12,7 +12,8 @@ from flask_session.cachelib import CacheLibSessionInterface
 from flask_session.redis import RedisSessionInterface
 from redis import Redis
 
-from flask_format import application, flask_application, interface_shell, with_view
+from contenders import application
+from flask_format import flask_application, interface_shell, with_view
 from peers import beaker_app
 from scenarios import App, Contender, Scenario
 from session_mw import SessionMiddleware, open_store

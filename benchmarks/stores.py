@@ -14,7 +14,8 @@ import store_contenders as contenders
 import targets
 import valkey_server
 from bare_stores import redis_calls, sqlite_calls, store_calls
-from driving import ask, check, data_in, prepared
+from checking import check, data_in
+from driving import ask, prepared
 from reports import Report, Table, micro
 from scenarios import READ, UNTOUCHED, WRITE, Contender, Scenario, payload, sized
 from session_mw import open_store

@@ -13,8 +13,9 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
+from contenders import BARE, FLOOR, OURS
 from driving import requests_of
-from flask_format import BARE, FLASK, FLOOR, INTERFACE, OURS
+from flask_format import FLASK, INTERFACE
 from peers import BEAKER, DJANGO, PYRAMID, STARLETTE
 from scenarios import KEY, SCENARIOS, Contender, sized
 from timing import request_timer
