@@ -66,10 +66,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer rounds, for a first look")
     parser.add_argument("--full", action="store_true", help="a million records and requests; takes long")
     parser.add_argument("--only", choices=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md and its plots")
+    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md and its plots, with --full")
     arguments = parser.parse_args()
     if arguments.docs and arguments.only:
         parser.error("--docs writes a page of all parts; leave out --only")
+    arguments.full |= arguments.docs
     return arguments
 
 
