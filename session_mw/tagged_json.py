@@ -11,10 +11,11 @@ import dataclasses
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from email.utils import format_datetime, parsedate_to_datetime
+from itertools import chain
 from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]
 from json.scanner import make_scanner
 from typing import Any
@@ -32,10 +33,11 @@ MAX_DEPTH = 64
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _STR = frozenset({str})
+_DICT = frozenset({dict})
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
 _ONE_KIND_OF_BRACKET = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]"))
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 class TaggedJSON:
@@ -91,8 +93,9 @@ def _check_limits(payload: bytes) -> None:
 
 def _is_too_deep(payload: bytes) -> bool:
     """Whether brackets outside of strings are left when the innermost pairs were taken away 64 times."""
-    outside = b"".join(payload.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
-    brackets = outside.translate(_ONE_KIND_OF_BRACKET).translate(None, _NO_BRACKETS)
+    quoted = payload.replace(rb"\\", b"").replace(rb"\"", b"").translate(_ONE_KIND_OF_BRACKET, _NO_STRUCTURE)
+    # Taking two quotes away that stand side by side leaves the others inside or outside as they were.
+    brackets = b"".join(quoted.replace(b'""', b"").split(b'"')[::2])
     for _ in range(MAX_DEPTH):
         if not brackets:
             return False
@@ -112,10 +115,22 @@ def _write(value: Any) -> bytes:
 def _tag(value: Any) -> Any:
     kind = type(value)
     if kind is list:
-        return value if _SCALARS.issuperset(map(type, value)) else [_tag(item) for item in value]
+        return value if _are_plain(value) else [_tag(item) for item in value]
     if kind in _SCALARS:
         return value
     return _tag_dict(value) if isinstance(value, dict) else _tag_other(value)
+
+
+def _are_plain(values: Collection[Any]) -> bool:
+    """Whether they are scalars, or dicts of scalars like the rows of a cart: nothing in them gets a tag."""
+    if _SCALARS.issuperset(map(type, values)):
+        return True
+    if not _DICT.issuperset(map(type, values)):
+        return False
+    keys = [*chain.from_iterable(values)]
+    if not _STR.issuperset(map(type, keys)) or not _READERS.keys().isdisjoint(keys):
+        return False
+    return _SCALARS.issuperset(map(type, chain.from_iterable(map(dict.values, values))))
 
 
 def _tag_dict(value: dict[Any, Any]) -> dict[Any, Any]:
@@ -125,6 +140,8 @@ def _tag_dict(value: dict[Any, Any]) -> dict[Any, Any]:
         key = next(iter(value))
         if key in _READERS:
             return {" di": {key + "__": _tag(value[key])}}
+    if _are_plain(value.values()):
+        return value
     tagged = {
         key: other for key, item in value.items() if type(item) not in _SCALARS and (other := _tag(item)) is not item
     }
