@@ -16,7 +16,8 @@ from itsdangerous import URLSafeTimedSerializer
 from session_mw.codecs.base64url import b64decode, b64encode
 from session_mw.codecs.signed import PreparedSigner, SignedCodec, _deflate
 from session_mw.exceptions import BadToken
-from session_mw.tagged_json import MAX_PAYLOAD, TaggedJSON
+from session_mw.protocols import MAX_PAYLOAD
+from session_mw.tagged_json import TaggedJSON
 
 KEY = b"test-secret-key-0123456789abcdef"
 OLD, OLDER = b"an-old-secret-key-0123456789abcd", b"an-older-secret-key-0123456789ab"

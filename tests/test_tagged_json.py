@@ -20,7 +20,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from session_mw.exceptions import BadToken, NotSerializable
-from session_mw.tagged_json import MAX_DEPTH, MAX_PAYLOAD, TaggedJSON
+from session_mw.protocols import MAX_PAYLOAD
+from session_mw.tagged_json import TaggedJSON
+from session_mw.tags.limits import MAX_DEPTH
 
 JSON = TaggedJSON()
 TAGS = [" t", " b", " m", " u", " d", " di"]

@@ -1,0 +1,1 @@
+"""Tagged JSON, one module for each direction, and the limits of both."""

@@ -1,0 +1,130 @@
+"""From values to tagged JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from base64 import b64encode
+from collections.abc import Collection, Iterable
+from datetime import date, datetime, time, timezone
+from decimal import Decimal
+from email.utils import format_datetime
+from itertools import chain
+from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]
+from typing import Any
+from uuid import UUID
+
+from session_mw.tags.limits import Refused, check_limits
+from session_mw.tags.reading import READERS
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_STR = frozenset({str})
+_DICT = frozenset({dict})
+
+
+def write(value: Any) -> bytes:
+    """ASCII JSON without spaces, its keys sorted.
+
+    Raises:
+        Refused: It holds what is never read back; JSON's own errors say the rest.
+    """
+    payload = _encode(_tag(value)).encode("ascii")
+    check_limits(payload)
+    return payload
+
+
+def _tag(value: Any) -> Any:
+    kind = type(value)
+    if kind is list:
+        return value if _are_plain(value) else [_tag(item) for item in value]
+    if kind in _SCALARS:
+        return value
+    return _tag_dict(value) if isinstance(value, dict) else _tag_other(value)
+
+
+def _are_plain(values: Collection[Any]) -> bool:
+    """Whether they are scalars, or dicts of scalars like the rows of a cart: nothing in them gets a tag."""
+    if _SCALARS.issuperset(map(type, values)):
+        return True
+    if not _DICT.issuperset(map(type, values)):
+        return False
+    keys = [*chain.from_iterable(values)]
+    if not _STR.issuperset(map(type, keys)) or not READERS.keys().isdisjoint(keys):
+        return False
+    return _SCALARS.issuperset(map(type, chain.from_iterable(map(dict.values, values))))
+
+
+def _tag_dict(value: dict[Any, Any]) -> dict[Any, Any]:
+    if not _STR.issuperset(map(type, value)):
+        _check_keys(value)
+    if len(value) == 1:
+        key = next(iter(value))
+        if key in READERS:
+            return {" di": {key + "__": _tag(value[key])}}
+    if _are_plain(value.values()):
+        return value
+    tagged = {
+        key: other for key, item in value.items() if type(item) not in _SCALARS and (other := _tag(item)) is not item
+    }
+    return {**value, **tagged} if tagged else value
+
+
+def _tag_other(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return {" t": [_tag(item) for item in value]}
+    if isinstance(value, list):
+        return [_tag(item) for item in value]
+    if isinstance(value, bytes):
+        return {" b": b64encode(value).decode()}
+    if callable(getattr(value, "__html__", None)):
+        return {" m": str(value.__html__())}
+    if isinstance(value, UUID):
+        return {" u": value.hex}
+    if isinstance(value, datetime):
+        return {" d": _http_date(value)}
+    return value
+
+
+def _check_keys(keys: Iterable[Any]) -> None:
+    texts = [key if isinstance(key, str) else _encode({key: 0})[2:-4] for key in keys]
+    if len(set(texts)) != len(texts):
+        raise Refused("two of its keys are the same as JSON text")
+
+
+def _http_date(value: datetime) -> str:
+    aware = value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+    return format_datetime(aware, usegmt=True)
+
+
+def _default(value: Any) -> Any:
+    """Flask's JSON provider: what its encoder makes of types that have no tag, and of all in a dataclass."""
+    if isinstance(value, date):
+        return _http_date(value if isinstance(value, datetime) else datetime.combine(value, time()))
+    if isinstance(value, (Decimal, UUID)):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _escape(dataclasses.asdict(value))
+    if callable(getattr(value, "__html__", None)):
+        return str(value.__html__())
+    raise Refused(f"{type(value).__name__} is not a type that JSON or a tag can hold")
+
+
+def _escape(value: Any) -> Any:
+    """Plain data, of which nothing is to be read as a tagged value."""
+    if isinstance(value, (list, tuple)):
+        return [_escape(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    _check_keys(value)
+    for key in value.keys() & READERS.keys() if len(value) == 1 else ():
+        return {" di": {f"{key}__": _escape(value[key])}}
+    return {key: _escape(item) for key, item in value.items()}
+
+
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False, default=_default)
+# JSONEncoder.encode makes its C encoder anew at each call, a third of what a small session takes.
+_chunks = c_make_encoder and c_make_encoder(None, _default, encode_basestring_ascii, None, ":", ",", True, False, True)
+
+
+def _encode(value: Any) -> str:
+    return "".join(_chunks(value, 0)) if _chunks else _encoder.encode(value)
