@@ -22,6 +22,7 @@ Curve: TypeAlias = dict[int, float]
 """Microseconds per request by how much there is."""
 
 KEYS = (1, 10, 100, 1000)
+ITEMS = (1, 10, 100, 1000)
 BYTES = (100, 200, 500, 1000, 2000, 4000)
 FALLBACKS = (0, 1, 2, 3, 4, 5)
 DUPLICATES = (1, 2, 4, 8)
@@ -42,6 +43,7 @@ def run(quick: bool, full: bool) -> Report:
     rounds = 7 if quick else 25
     panels = [
         Panel("keys in the session", dict(_by_keys(rounds))),
+        Panel("items in a cart", dict(_by_items(rounds))),
         Panel("bytes of JSON", dict(_by_bytes(rounds))),
         Panel("fallback keys, signed by the oldest", {"read": _by_fallbacks(rounds)}),
         Panel("cookies of the name, one genuine", {"read": _by_duplicates(rounds)}),
@@ -75,11 +77,20 @@ def _medians(timers: Mapping[str, Callable[[int], float]], rounds: int) -> Curve
 
 
 def _by_keys(rounds: int) -> Iterator[tuple[str, Curve]]:
-    """In a store: so many keys do not fit into a cookie."""
+    yield from _in_a_store({n: {f"key_{m:04d}": m for m in range(n - 1)} for n in KEYS}, rounds)
+
+
+def _by_items(rounds: int) -> Iterator[tuple[str, Curve]]:
+    item = {"id": 4711, "name": "Pears, 1 kg", "quantity": 2}
+    yield from _in_a_store({n: {"cart": [item] * n} for n in ITEMS}, rounds)
+
+
+def _in_a_store(filled: Mapping[int, dict[str, Any]], rounds: int) -> Iterator[tuple[str, Curve]]:
+    """In memory: so much does not fit into a cookie."""
     store = ours("memory", MemoryStore())
-    filled = {str(n): {f"key_{m:04d}": m for m in range(n - 1)} | {"user_id": 424, "visits": 17} for n in KEYS}
     for scenario in (READ, WRITE):
-        yield scenario.name, _medians({n: _timer(store, scenario, data) for n, data in filled.items()}, rounds)
+        timers = {str(n): _timer(store, scenario, data | {"user_id": 424, "visits": 17}) for n, data in filled.items()}
+        yield scenario.name, _medians(timers, rounds)
 
 
 def _by_bytes(rounds: int) -> Iterator[tuple[str, Curve]]:
@@ -153,7 +164,8 @@ def _table(panel: Panel) -> Table:
 
 
 def _plot(figure: Any, panels: list[Panel]) -> None:
-    for axes, panel in zip(figure.subplots(2, 3).flat, panels, strict=True):
+    for number, panel in enumerate(panels, 1):
+        axes = figure.add_subplot(2, 4, number)
         for name, curve in panel.curves.items():
             axes.plot(list(curve), list(curve.values()), marker="o", markersize=3, label=name)
         if max(map(max, panel.curves.values())) >= 1000:
