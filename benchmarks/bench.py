@@ -56,7 +56,7 @@ def main() -> None:
 
 def _run(part: str, arguments: argparse.Namespace) -> Report:
     module = importlib.import_module(part)
-    took_full = part in ("growth", "memory")
+    took_full = part in ("server", "growth", "memory")
     report: Report = module.run(arguments.quick, arguments.full) if took_full else module.run(arguments.quick)
     return report
 
@@ -64,7 +64,7 @@ def _run(part: str, arguments: argparse.Namespace) -> Report:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds, for a first look")
-    parser.add_argument("--full", action="store_true", help="a million records and requests; takes long")
+    parser.add_argument("--full", action="store_true", help="a million records and requests, more rounds; takes long")
     parser.add_argument("--only", choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md and its plots, with --full")
     arguments = parser.parse_args()

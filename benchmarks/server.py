@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import statistics
@@ -41,7 +42,7 @@ Rates: TypeAlias = dict[Served, list[float]]
 """Requests per second in each round."""
 
 
-def run(quick: bool) -> Report:
+def run(quick: bool, full: bool) -> Report:
     """Load each server by turns."""
     report = Report("server", "Whole server")
     if shutil.which("wrk") is None:
@@ -51,24 +52,35 @@ def run(quick: bool) -> Report:
         pairs = [(n, s) for n, s in product(CONTENDERS, SCENARIOS) if n != BARE.name or s == "untouched"]
         servers = [stack.enter_context(_serving(name, SCENARIOS[scenario])) for name, scenario in pairs]
         rates: Rates = {server: [] for server in servers}
-        for _ in range(2 if quick else 5):
+        for _ in range(2 if quick else 15 if full else 5):
             for server in servers:
                 rates[server].append(_load(server, seconds=1))
     report.tables = [_rates_table(rates), targets.table("Beside the bare app and Flask", _verdicts(rates))]
     report.notes.append(
-        f"Requests per second of waitress with its defaults, wrk with {CONNECTIONS} connections, medians of "
-        "interleaved rounds of one second; in brackets the part of the bare app's. Starlette's middleware is "
-        "driven by hand under waitress too."
+        f"Requests per second of waitress with its defaults, wrk with {CONNECTIONS} connections, each on a core of "
+        "its own, medians of interleaved rounds of one second; in brackets the part of the bare app's. Starlette's "
+        "middleware is driven by hand under waitress too."
     )
     report.figures = {f"{s.name}, {s.scenario}": statistics.median(found) for s, found in rates.items()}
     return report
+
+
+def _on_core(number: int) -> list[str]:
+    """What keeps a command on one core.
+
+    A server's threads that fight for the interpreter's lock on two cores lose up to four fifths of the requests, and
+    not the same part in one second and the next.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return ["taskset", "-c", str(cores[number])] if len(cores) > 1 and shutil.which("taskset") else []
 
 
 @contextmanager
 def _serving(name: str, scenario: Scenario) -> Iterator[Served]:
     port = free_port()
     cookie = request_cookie(OURS if name == BARE.name else CONTENDERS[name], scenario, DATA) or ""
-    command = [sys.executable, str(Path(__file__).with_name("serving.py")), name, scenario.name, str(port)]
+    script = str(Path(__file__).with_name("serving.py"))
+    command = [*_on_core(0), sys.executable, script, name, scenario.name, str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         wait_for(port)
@@ -89,7 +101,7 @@ def _check(server: Served) -> None:
 
 
 def _load(server: Served, seconds: int) -> float:
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", f"Cookie: {server.cookie}"]
+    command = [*_on_core(-1), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", f"Cookie: {server.cookie}"]
     output = subprocess.run(
         [*command, f"http://127.0.0.1:{server.port}/"], capture_output=True, text=True, check=True
     ).stdout
