@@ -71,7 +71,7 @@ def test_an_error_of_the_server_costs_no_connection(store: RedisStore, valkey: s
 
 def test_who_waits_too_long_for_a_connection_is_told_of_an_outage(valkey: services.Service) -> None:
     store = store_at(valkey.url, "&max_connections=1&connect_timeout=0.1")
-    pool = store._open().connection_pool
+    pool = store._server._open().connection_pool
     connection = pool.get_connection()
     with pytest.raises(StoreError) as caught:
         store.load(new_key())

@@ -312,14 +312,14 @@ def test_a_touch_that_is_cut_off_leaves_no_record_later_than_its_place_in_the_in
     key = new_key()
     store.create(key, b"a", 60, "42")
     left = iter(range(calls))
-    run = store._run
+    run = store._server.run
 
     def run_or_fail(*command: Any) -> Any:
         if next(left, None) is None:
             raise StoreError("the connection dropped")
         return run(*command)
 
-    monkeypatch.setattr(store, "_run", run_or_fail)
+    monkeypatch.setattr(store._server, "run", run_or_fail)
     with contextlib.suppress(StoreError):
         store.touch(key, 600)
     (index,) = index_keys(store, server)
@@ -440,7 +440,7 @@ def test_a_mistake_in_the_url_is_an_error_that_says_what_to_write(url: str, said
 @pytest.mark.parametrize("scheme", ["rediss", "valkeys", "rediss+sentinel", "valkeys+sentinel"])
 def test_an_s_in_the_scheme_is_tls(scheme: str) -> None:
     store = RedisStore.from_url(f"{scheme}://localhost/{'master' if 'sentinel' in scheme else ''}?ssl_ca_certs=/ca.pem")
-    client = store._open()
+    client = store._server._open()
     connection = client.connection_pool.make_connection()
     assert isinstance(connection, redis.SSLConnection)
     assert connection.ca_certs == "/ca.pem"

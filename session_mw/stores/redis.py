@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from redis import Redis
-from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
-
-from session_mw.exceptions import ConfigurationError, StoreError
+from session_mw.exceptions import StoreError
 from session_mw.protocols import Record
 from session_mw.stores import redis_scripts as lua
 from session_mw.stores import redis_values as values
 from session_mw.stores.keys import is_key
 from session_mw.stores.options import without_password
-from session_mw.stores.redis_urls import Client, close, connector
+from session_mw.stores.redis_server import Server, bytes_in, is_refusal, is_wrong_type
+from session_mw.stores.redis_urls import Client, connector
 from session_mw.stores.redis_values import Version
 
-_DRIVER_ERRORS = (RedisError, RedisClusterException, OSError)
-# redis-py reads numbers in answers that may be no Redis's: a wrong port, a proxy.
-_ANSWER_ERRORS = (*_DRIVER_ERRORS, ValueError)
-_LISTED_AT_ONCE = 500
 _SMALL = 4096
 """Bytes of a value that are sent again, to be compared, in less time than a script saves."""
 
@@ -51,15 +44,7 @@ class RedisStore:
     """
 
     def __init__(self, client: Client | Callable[[], Client], prefix: str = "session:") -> None:
-        self._client: Any = None
-        if isinstance(client, (Redis, RedisCluster)):
-            self._client = _returning_bytes(client)
-        elif callable(client):
-            self._connect = client
-        else:
-            raise ConfigurationError(
-                f"a redis-py client is needed, not {type(client).__name__}; see RedisStore.from_url"
-            )
+        self._server = Server(client)
         self._prefix = prefix
         self._compares = True
         self._shown = type(client).__name__
@@ -92,14 +77,14 @@ class RedisStore:
     def load(self, key: str) -> Record | None:
         """Read a record. A value that is none is a record without data."""
         try:
-            value = self._call("GET", self._prefix + key)
+            value = self._server.call("GET", self._prefix + key)
         except StoreError as error:
-            if not _is_wrong_type(error.__cause__):
+            if not is_wrong_type(error):
                 raise
             value = b""
         if value is None:
             return None
-        record = values.record_in(_bytes_in(value))
+        record = values.record_in(bytes_in(value))
         return record if record.expires > int(time.time()) else None
 
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
@@ -122,30 +107,28 @@ class RedisStore:
 
     def _touch(self, key: str, owner: str, index: list[str], ends: int, ttl: int, now: int) -> bytes:
         keys = [self._prefix + key, *index]
-        return _bytes_in(self._run(lua.TOUCH, keys, f"{ends:014d}", ttl, now, key, owner) or b"")
+        return bytes_in(self._server.run(lua.TOUCH, keys, f"{ends:014d}", ttl, now, key, owner) or b"")
 
     def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
         if not is_key(key):
             # it could name the index
             return
-        head = _bytes_in(self._run(lua.DELETE, [self._prefix + key]) or b"")
+        head = bytes_in(self._server.run(lua.DELETE, [self._prefix + key]) or b"")
         if owner := values.owner_in(head):
-            self._call("ZREM", self._index(owner), key)
+            self._server.call("ZREM", self._index(owner), key)
 
     def keys_of(self, principal: str) -> list[str]:
         """The keys of the principal's live records."""
         owner, now = values.owner_of(principal), int(time.time())
-        listed = self._run(lua.LISTED, [self._index(owner)], now)
+        listed = self._server.run(lua.LISTED, [self._index(owner)], now)
         keys = [key.decode("ascii", "replace") for key in listed]
-        return [
-            key for key, head in zip(keys, self._headers(keys), strict=True) if values.is_live_and_of(head, owner, now)
-        ]
+        heads = self._server.headers([self._prefix + key for key in keys])
+        return [key for key, head in zip(keys, heads, strict=True) if values.is_live_and_of(head, owner, now)]
 
     def close(self) -> None:
         """Close the connections, and the client that was given to the store."""
-        if self._client is not None:
-            close(self._client)
+        self._server.close()
 
     def _write(
         self, script: lua.Script, key: str, data: bytes, ttl: int, principal: str | None, version: bytes = b""
@@ -159,7 +142,7 @@ class RedisStore:
         value = values.header(ends, os.urandom(8).hex(), owner) + data
         if principal is None and self._replaced(version, keys[0], value, ttl, now):
             return True
-        return bool(self._run(script, keys, value, ttl, now, key, bytes(version)))
+        return bool(self._server.run(script, keys, value, ttl, now, key, bytes(version)))
 
     def _replaced(self, read: bytes, name: str, value: bytes, ttl: int, now: int) -> bool:
         """Write where the whole value is still the one that was read; else a script has to look closer.
@@ -169,9 +152,9 @@ class RedisStore:
         if not (self._compares and isinstance(read, Version) and read.expires > now and len(read.value) <= _SMALL):
             return False
         try:
-            return self._call("SET", name, value, "IFEQ", read.value, "EX", ttl) is not None
+            return self._server.call("SET", name, value, "IFEQ", read.value, "EX", ttl) is not None
         except StoreError as error:
-            if not isinstance(error.__cause__, ResponseError):
+            if not is_refusal(error):
                 raise
             self._compares = "syntax" not in str(error.__cause__).lower()
             return False
@@ -183,73 +166,10 @@ class RedisStore:
         before it is written, so that no record is ever without its place in the index.
         """
         index = self._index(owner)
-        if not isinstance(self._client or self._open(), RedisCluster):
+        if not self._server.is_cluster():
             return [index]
-        self._run(lua.LIST, [index], key, ends, ttl, now)
+        self._server.run(lua.LIST, [index], key, ends, ttl, now)
         return []
 
     def _index(self, owner: str) -> str:
         return f"{self._prefix}principal:{owner}"
-
-    def _headers(self, keys: list[str]) -> Iterator[bytes]:
-        client = self._client or self._open()
-        for start in range(0, len(keys), _LISTED_AT_ONCE):
-            pipeline = client.pipeline(transaction=False)
-            for key in keys[start : start + _LISTED_AT_ONCE]:
-                pipeline.getrange(self._prefix + key, 0, values.HEADER_LENGTH - 1)
-            try:
-                answers = pipeline.execute(raise_on_error=False)
-            except _ANSWER_ERRORS as error:
-                raise _failed(error) from error
-            yield from map(_header, answers)
-
-    def _run(self, script: lua.Script, keys: list[str], *args: str | bytes | int) -> Any:
-        try:
-            return self._call("EVALSHA", script.sha, len(keys), *keys, *args)
-        except StoreError as error:
-            if not isinstance(error.__cause__, NoScriptError):
-                raise
-        return self._call("EVAL", script.text, len(keys), *keys, *args)
-
-    def _call(self, *command: str | bytes | int) -> Any:
-        client = self._client or self._open()
-        try:
-            return client.execute_command(*command)
-        except _ANSWER_ERRORS as error:
-            raise _failed(error) from error
-
-    def _open(self) -> Any:
-        try:
-            # Without a lock: one that another thread holds during a fork stays locked in the child.
-            self._client = _returning_bytes(self._connect())
-        except _DRIVER_ERRORS as error:
-            raise _failed(error) from error
-        return self._client
-
-
-def _returning_bytes(client: Client) -> Client:
-    if client.get_encoder().decode_responses:
-        raise ConfigurationError("the Redis client decodes what it reads; make it with decode_responses=False")
-    return client
-
-
-def _bytes_in(answer: Any) -> bytes:
-    if isinstance(answer, bytes):
-        return answer
-    raise StoreError(f"Redis failed: it answered with an object of type {type(answer).__name__}")
-
-
-def _header(answer: Any) -> bytes:
-    if isinstance(answer, Exception):
-        if _is_wrong_type(answer):
-            return b""
-        raise _failed(answer) from answer
-    return _bytes_in(answer)
-
-
-def _is_wrong_type(error: BaseException | None) -> bool:
-    return str(error).startswith("WRONGTYPE")
-
-
-def _failed(error: Exception) -> StoreError:
-    return StoreError(f"Redis failed: {type(error).__name__}")

@@ -7,22 +7,18 @@ import logging
 import os
 import random
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import inspect
-from sqlalchemy.engine import URL, CursorResult, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.pool import SingletonThreadPool, StaticPool
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.exc import IntegrityError
 
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import Record
-from session_mw.stores import forking
 from session_mw.stores.keys import is_key
 from session_mw.stores.options import identifier
+from session_mw.stores.sqlalchemy_links import Links
 from session_mw.stores.sqlalchemy_table import Statements, session_table
 from session_mw.stores.sqlalchemy_urls import engine_from_url
 
@@ -63,14 +59,9 @@ class SQLAlchemyStore:
             self._table = session_table(identifier(table))
         except ValueError as problem:
             raise ConfigurationError(f"the table's name {table!r} {problem}") from None
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine
+        self._links = Links(engine, self._table, create)
         self._sql = Statements(self._table)
-        self._is_ready = not create
-        self._process = os.getpid()
-        self._inherited: list[Any] = []
-        self._turn = threading.RLock() if _is_sqlite_file(engine) else None
-        if self._turn is not None:
-            forking.watch(self)
 
     @classmethod
     def from_url(cls, url: str) -> SQLAlchemyStore:
@@ -102,22 +93,11 @@ class SQLAlchemyStore:
         Raises:
             StoreError: The database refuses.
         """
-        with self._turn or nullcontext():
-            self._create_table_now()
-
-    def _create_table_now(self) -> None:
-        self._leave_to_parent()
-        try:
-            self._table.metadata.create_all(self._engine)
-        except SQLAlchemyError as error:
-            # Another process may have been faster.
-            if not self._has_table():
-                raise _failed(error) from error
-        self._is_ready = True
+        self._links.create_table()
 
     def load(self, key: str) -> Record | None:
         """Read a record."""
-        for data, version, expires in self._rows(self._sql.load, key=key, now=_now()):
+        for data, version, expires in self._links.rows(self._sql.load, key=key, now=_now()):
             return Record(bytes(data), version, expires)
         return None
 
@@ -128,7 +108,7 @@ class SQLAlchemyStore:
         now = _now()
         row = _row(data, now + ttl, principal)
         try:
-            self._count(self._sql.insert, id=key, **row)
+            self._links.count(self._sql.insert, id=key, **row)
             return True
         except IntegrityError:
             # Taken, but by a record that may have ended, or by this one before the connection dropped.
@@ -156,11 +136,11 @@ class SQLAlchemyStore:
 
     def keys_of(self, principal: str) -> list[str]:
         """The keys of the principal's live records."""
-        return [key for (key,) in self._rows(self._sql.keys_of, owner=_owner(principal), now=_now())]
+        return [key for (key,) in self._links.rows(self._sql.keys_of, owner=_owner(principal), now=_now())]
 
     def count_expired(self) -> int:
         """How many expired records there are."""
-        return int(self._rows(self._sql.count_expired, now=_now())[0][0])
+        return int(self._links.rows(self._sql.count_expired, now=_now())[0][0])
 
     def sweep(self, batch: int = 1000) -> Iterator[int]:
         """Remove expired records, at most ``batch`` (and 900) with one statement.
@@ -169,24 +149,12 @@ class SQLAlchemyStore:
             How many records each statement removed.
         """
         size = min(batch, _MOST_PARAMETERS)
-        while keys := [key for (key,) in self._rows(self._sql.find_expired, now=_now(), batch=size)]:
-            yield self._count(self._sql.remove_expired, keys=keys, now=_now())
+        while keys := [key for (key,) in self._links.rows(self._sql.find_expired, now=_now(), batch=size)]:
+            yield self._links.count(self._sql.remove_expired, keys=keys, now=_now())
 
     def close(self) -> None:
         """Close the engine's connections, also where the engine was given to the store."""
-        self._leave_to_parent()
-        self._engine.dispose()
-
-    def before_fork(self) -> None:
-        """Called by :mod:`session_mw.stores.forking`, for a file of SQLite."""
-        if self._turn is not None:
-            self._turn.acquire()
-            self._engine.dispose()
-
-    def after_fork(self) -> None:
-        """Called by :mod:`session_mw.stores.forking`."""
-        if self._turn is not None:
-            self._turn.release()
+        self._links.close()
 
     def _sweep_a_little(self) -> None:
         try:
@@ -195,59 +163,10 @@ class SQLAlchemyStore:
             _logger.warning("expired sessions could not be removed: %s", error)
 
     def _has(self, key: str, version: str) -> bool:
-        return [version] == [found for (found,) in self._rows(self._sql.version, key=key)]
+        return [version] == [found for (found,) in self._links.rows(self._sql.version, key=key)]
 
     def _changed(self, statement: Any, **parameters: Any) -> bool:
-        return self._count(statement, **parameters) > 0
-
-    def _count(self, statement: Any, **parameters: Any) -> int:
-        return int(self._run(statement, parameters, lambda result: result.rowcount))
-
-    def _rows(self, statement: Any, **parameters: Any) -> Any:
-        return self._run(statement, parameters, lambda result: result.all())
-
-    def _run(self, statement: Any, parameters: dict[str, Any], read: Callable[[CursorResult[Any]], Any]) -> Any:
-        """Run a statement; once more on a new connection, if the database has dropped the old one."""
-        with self._turn or nullcontext():
-            return self._run_now(statement, parameters, read)
-
-    def _run_now(self, statement: Any, parameters: dict[str, Any], read: Callable[[CursorResult[Any]], Any]) -> Any:
-        self._leave_to_parent()
-        if not self._is_ready:
-            self.create_table()
-        try:
-            try:
-                return self._run_once(statement, parameters, read)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
-                    raise
-            return self._run_once(statement, parameters, read)
-        except IntegrityError:
-            raise
-        except SQLAlchemyError as error:
-            raise _failed(error) from error
-
-    def _run_once(self, statement: Any, parameters: dict[str, Any], read: Callable[[CursorResult[Any]], Any]) -> Any:
-        with self._engine.connect() as connection:
-            return read(connection.execute(statement, parameters))
-
-    def _has_table(self) -> bool:
-        try:
-            return bool(inspect(self._engine).has_table(self._table.name))
-        except SQLAlchemyError:
-            return False
-
-    def _leave_to_parent(self) -> None:
-        if os.getpid() != self._process:
-            # Kept, not closed: a driver would say good-bye over the parent's socket.
-            self._inherited.append(self._engine.pool)
-            self._engine.dispose(close=False)
-            self._process = os.getpid()
-
-
-def _is_sqlite_file(engine: Engine) -> bool:
-    """Whether there are locks on a file, which no fork may carry over; what is in memory would go with its pool."""
-    return engine.dialect.name == "sqlite" and not isinstance(engine.pool, (SingletonThreadPool, StaticPool))
+        return self._links.count(statement, **parameters) > 0
 
 
 def _now() -> int:
@@ -265,7 +184,3 @@ def _row(data: bytes, expires: int, principal: str | None) -> dict[str, Any]:
 
 def _owner(principal: str) -> str:
     return hashlib.sha256(principal.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _failed(error: Exception) -> StoreError:
-    return StoreError(f"the database failed: {type(error).__name__}")

@@ -64,6 +64,7 @@ def _place(scheme: str) -> str:
 
 
 def _missing(module: str, error: ModuleNotFoundError) -> Exception:
-    if (error.name or "").partition(".")[0] == "session_mw":
+    package = (error.name or "").partition(".")[0]
+    if package == "session_mw":
         return error
-    return ConfigurationError(f'the package {error.name!r} is missing: pip install "session_mw[{module}]"')
+    return ConfigurationError(f'the package {package!r} is missing: pip install "session_mw[{module}]"')
