@@ -74,6 +74,18 @@ class Browser:
         return hashlib.sha256(self.token.encode()).hexdigest()
 
 
+def renewed_before(look: Callable[..., Any], browser: Browser) -> Callable[..., Any]:
+    """``look``, whose first call a parallel request overtakes that gives the browser's session a new id."""
+    due = iter([True])
+
+    def overtaken(*arguments: Any) -> Any:
+        if next(due, False):
+            browser.do(lambda session: session.regenerate_id())
+        return look(*arguments)
+
+    return overtaken
+
+
 class Recording:
     """A store that notes every call to another one."""
 

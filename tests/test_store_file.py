@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from clocks import Clock
+from every_store import Browser, renewed_before
+from session_mw import SessionManager
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.stores import file_directory
 from session_mw.stores.file import FileStore
@@ -239,3 +241,14 @@ def test_a_record_that_was_written_again_during_a_sweep_stays(files: FileStore, 
     assert again == keys
     assert removed == 5
     assert all(loaded(files, key).data == b"new" for key in keys)
+
+
+def test_a_session_that_moves_while_the_records_are_read_is_ended_with_the_others(
+    files: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = SessionManager(store=files)
+    browser = Browser(sessions)
+    browser.do(lambda session: setattr(session, "principal", "42"))
+    monkeypatch.setattr(file_directory.Directory, "header", renewed_before(file_directory.Directory.header, browser))
+    sessions.end_all("42")
+    assert browser.open().new

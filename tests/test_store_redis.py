@@ -14,8 +14,11 @@ import redis
 
 import dropping
 import services
+from every_store import Browser, renewed_before
+from session_mw import SessionManager
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.stores.redis import RedisStore
+from session_mw.stores.redis_server import Server
 from session_mw.stores.redis_values import LATEST
 from session_mw.testing import StoreContract
 from session_mw.testing.fixtures import loaded, new_key
@@ -460,3 +463,14 @@ def test_a_ready_client_is_taken(valkey: services.Service) -> None:
 def test_what_cannot_hold_bytes_is_refused(client: Any) -> None:
     with pytest.raises(ConfigurationError):
         RedisStore(client)
+
+
+def test_a_session_that_moves_while_the_records_are_read_is_ended_with_the_others(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = SessionManager(store=store)
+    browser = Browser(sessions)
+    browser.do(lambda session: setattr(session, "principal", "42"))
+    monkeypatch.setattr(Server, "headers", renewed_before(Server.headers, browser))
+    sessions.end_all("42")
+    assert browser.open().new

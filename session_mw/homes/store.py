@@ -116,7 +116,7 @@ class StoreHome(StoreReader):
                 payload = pack(self._serializer, session)
                 token, key = self._new_record(session, payload, now)
                 # From here on nobody can write to the old record, and what was written before is in the new one.
-                if self._moved(old_key, key, record):
+                if self._moved(old_key, key, record, self._index(session)):
                     self._delete_quietly(old_key)
                     self._saved(session, token, key, payload)
                     return self._send(session, now)
@@ -124,10 +124,11 @@ class StoreHome(StoreReader):
                 tries.pause()
         return self._gone(session)
 
-    def _moved(self, old_key: str, new_key: str, record: Record) -> bool:
+    def _moved(self, old_key: str, new_key: str, record: Record, index: dict[str, Any]) -> bool:
         """Whether the old record could be ended; if not, the new one goes again."""
         try:
-            moved = self.store.update(old_key, ENDED, _ENDED_TTL, record.version)
+            # Listed still: who ends all sessions of a principal sees that one has moved, and looks again.
+            moved = self.store.update(old_key, ENDED, _ENDED_TTL, record.version, **index)
         except StoreError:
             # Keys may be on different hosts: the new one's can be up while the old one's is down.
             self._delete_quietly(new_key)

@@ -25,6 +25,7 @@ logger = logging.getLogger("session_mw")
 # five looked at for each one created: at most about a fifth of many records is ever expired
 SWEEP_ONE_IN = 20
 LOOKED_AT_AT_ONCE = 100
+_ROUNDS = 16
 
 
 class FileStore:
@@ -125,11 +126,25 @@ class FileStore:
                 self._remove(key, only_expired=False)
 
     def keys_of(self, principal: str) -> Iterator[str]:
-        """As :meth:`session_mw.protocols.IndexedStore.keys_of`; reads every record's first line."""
+        """As :meth:`session_mw.protocols.IndexedStore.keys_of`; reads every record's first line.
+
+        New records are looked for until none is the principal's: a session that is given another key
+        has a record under it before that under the old one ends, but perhaps after it was looked for.
+        """
+        seen: set[str] = set()
         with _FAILURES:
-            for key, stored in self._directory.headers():
-                if stored.principal == principal and stored.expires > time.time():
-                    yield key
+            for _ in range(_ROUNDS):
+                with self._locks.all_held():
+                    new = self._directory.keys() - seen
+                has_moved = False
+                seen |= new
+                for key in new:
+                    stored = self._directory.header(key)
+                    has_moved |= stored is None or stored.principal == principal
+                    if stored is not None and stored.principal == principal and stored.expires > time.time():
+                        yield key
+                if not has_moved:
+                    return
 
     def count_expired(self) -> int:
         """As :meth:`session_mw.protocols.SweepableStore.count_expired`."""

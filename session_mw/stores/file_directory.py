@@ -60,6 +60,17 @@ class Directory:
         if not os.path.isdir(folder):
             os.makedirs(folder, 0o700, exist_ok=True)
 
+    def keys(self) -> set[str]:
+        """The key of every record."""
+        return {key for shard in SHARDS for key in self._names(shard, KEY)}
+
+    def header(self, key: str) -> Stored | None:
+        """The header of a record; None if there is none."""
+        try:
+            return file_records.read_header(self.path_of(key))
+        except NotOurs:
+            return None
+
     def headers(self) -> Iterator[tuple[str, Stored]]:
         """Key and header of every record, a folder at a time."""
         for shard in SHARDS:
@@ -83,15 +94,9 @@ class Directory:
 
     def _headers_of(self, keys: list[str]) -> Iterator[tuple[str, Stored]]:
         for key in keys:
-            header = self._header(key)
+            header = self.header(key)
             if header is not None:
                 yield key, header
-
-    def _header(self, key: str) -> Stored | None:
-        try:
-            return file_records.read_header(self.path_of(key))
-        except NotOurs:
-            return None
 
     def _names(self, shard: str, shape: re.Pattern[str]) -> list[str]:
         folder = f"{self.path}/{shard}"

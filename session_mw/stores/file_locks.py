@@ -36,15 +36,25 @@ class StripedLocks:
         self._timeout = timeout
         forking.watch(self)
 
-    @contextlib.contextmanager
-    def held(self, key: str) -> Iterator[None]:
+    def held(self, key: str) -> contextlib.AbstractContextManager[None]:
         """Hold the lock of ``key``, 64 hexadecimal digits.
 
         Raises:
             StoreError: Others held it for too long.
             OSError: The lock file cannot be used.
         """
-        number = int(key[-2:], 16) % STRIPES
+        return self._held(int(key[-2:], 16) % STRIPES)
+
+    @contextlib.contextmanager
+    def all_held(self) -> Iterator[None]:
+        """Hold all locks: nobody writes. Raises as :meth:`held`."""
+        with contextlib.ExitStack() as stack:
+            for number in range(STRIPES):
+                stack.enter_context(self._held(number))
+            yield
+
+    @contextlib.contextmanager
+    def _held(self, number: int) -> Iterator[None]:
         deadline = time.monotonic() + self._timeout
         if not self._threads[number].acquire(timeout=self._timeout):
             raise _busy()
@@ -74,9 +84,9 @@ def _lock(descriptor: int, deadline: float) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except BlockingIOError:
+        except BlockingIOError as error:
             if time.monotonic() > deadline:
-                raise _busy() from None
+                raise _busy() from error
         time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - jitter, not a secret
 
 

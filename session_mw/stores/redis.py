@@ -17,6 +17,7 @@ from session_mw.stores.redis_server import Server, bytes_in, is_refusal, is_wron
 from session_mw.stores.redis_urls import Client, connector
 from session_mw.stores.redis_values import Version
 
+_ROUNDS = 16
 _SMALL = 4096
 """Bytes of a value that are sent again, to be compared, in less time than a script saves."""
 
@@ -119,12 +120,21 @@ class RedisStore:
             self._server.call("ZREM", self._index(owner), key)
 
     def keys_of(self, principal: str) -> list[str]:
-        """The keys of the principal's live records."""
-        owner, now = values.owner_of(principal), int(time.time())
-        listed = self._server.run(lua.LISTED, [self._index(owner)], now)
-        keys = [key.decode("ascii", "replace") for key in listed]
-        heads = self._server.headers([self._prefix + key for key in keys])
-        return [key for key, head in zip(keys, heads, strict=True) if values.is_live_and_of(head, owner, now)]
+        """The keys of the principal's live records.
+
+        Asked again until no key is new: a session that is given another one has it in the list before
+        the record under the old one ends, but perhaps after the list was read.
+        """
+        owner, found = values.owner_of(principal), dict[str, bool]()
+        for _ in range(_ROUNDS):
+            now = int(time.time())
+            listed = self._server.run(lua.LISTED, [self._index(owner)], now)
+            new = [key for name in listed if (key := name.decode("ascii", "replace")) not in found]
+            if not new:
+                break
+            heads = self._server.headers([self._prefix + key for key in new])
+            found |= {key: values.is_live_and_of(head, owner, now) for key, head in zip(new, heads, strict=True)}
+        return [key for key, is_live in found.items() if is_live]
 
     def close(self) -> None:
         """Close the connections, and the client that was given to the store."""
