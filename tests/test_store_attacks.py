@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import pickle
 import secrets
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -399,6 +401,45 @@ def test_a_broken_record_is_an_empty_session_and_one_warning(
     session["b"] = 1
     assert browser.commit(session) == "set"
     assert (browser.data(), browser.key != broken) == ({"b": 1}, True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["data = 'text'", "data = 5", "version = 'v'", "expires = 'never'", "version = x'00', data = 1.5"],
+)
+@pytest.mark.parametrize("kind", ["sqlite", "sqlalchemy"])
+def test_a_row_of_other_types_is_an_empty_session_and_one_warning(
+    kind: str, damage: str, request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite takes any value in any column."""
+    sessions = SessionManager(store=open_store(url_of(kind, request, tmp_path)))
+    browser = Browser(sessions)
+    browser.do(lambda s: s.update(a=1))
+    (database,) = tmp_path.glob("*.db")
+    damage_rows(database, damage)
+    broken = browser.key
+    session = browser.open()
+    assert session.copy() == {}
+    assert caplog.messages == [f"what is stored under {broken[:8]}… is not a session's record"]
+    session["b"] = 1
+    assert browser.commit(session) == "set"
+    assert browser.key != broken
+    assert browser.data() == {"b": 1}
+    sessions.close()
+
+
+def test_a_text_that_is_no_utf_8_is_no_outage(tmp_path: Path) -> None:
+    sessions = SessionManager(store=SQLiteStore(tmp_path / "s.db"))
+    browser = Browser(sessions)
+    browser.do(lambda s: s.update(a=1))
+    damage_rows(tmp_path / "s.db", "data = CAST(x'fffe' AS TEXT)")
+    assert browser.data() == {}
+    sessions.close()
+
+
+def damage_rows(database: Path, damage: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(f"UPDATE sessions SET {damage}")
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])

@@ -171,10 +171,13 @@ def test_a_foreign_file_in_a_records_place_is_logged(
 
 
 @pytest.mark.parametrize("cut", [13, 20, 40, -1])
-def test_a_record_that_a_power_cut_shortened_is_absent_and_swept(files: FileStore, place: Path, cut: int) -> None:
+def test_a_record_that_a_power_cut_shortened_is_logged_absent_and_swept(
+    files: FileStore, place: Path, caplog: pytest.LogCaptureFixture, cut: int
+) -> None:
     files.create(KEY, b"data" * 100, 60)
     place.write_bytes(place.read_bytes()[:cut])
     assert files.load(KEY) is None
+    assert caplog.messages == ["what is stored under 01234567… is not a session's record"]
     assert files.create(KEY, b"new", 60) is True
     assert loaded(files, KEY).data == b"new"
     place.write_bytes(place.read_bytes()[: min(cut, 30)])
@@ -217,10 +220,24 @@ def test_a_failed_write_leaves_the_old_record_and_no_litter(
     assert list(place.parent.iterdir()) == [place]
 
 
-def test_a_directory_that_went_away_is_an_error_to_writers(files: FileStore, folder: Path) -> None:
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda files: files.create(KEY, b"data", 60),
+        lambda files: files.load(KEY),
+        lambda files: files.touch(KEY, 60),
+        lambda files: list(files.keys_of("42")),
+        lambda files: files.count_expired(),
+        lambda files: list(files.sweep()),
+    ],
+    ids=["create", "load", "touch", "keys_of", "count_expired", "sweep"],
+)
+def test_a_directory_that_went_away_is_an_error(
+    files: FileStore, folder: Path, use: Callable[[FileStore], object]
+) -> None:
     folder.rename(folder.with_name("moved"))
     with pytest.raises(StoreError, match="No such file or directory"):
-        files.create(KEY, b"data", 60)
+        use(files)
 
 
 def test_lock_files_do_not_pile_up(files: FileStore, folder: Path) -> None:

@@ -79,11 +79,11 @@ class StoreReader:
 
     def _find(self, token: str, key: str, now: int) -> Found | None:
         record = self.store.load(key)
-        if record is None or record.expires <= now or record.data == ENDED:
-            self._refusals.log("unknown", token)
-            return None
         # The one boundary: whatever is in the record, the application sees no more than an empty session.
         try:
+            if record is None or record.expires <= now or record.data == ENDED:
+                self._refusals.log("unknown", token)
+                return None
             sealed = sealed_in(record)
             payload = self._records.unseal(token, key, sealed)
             data = self._serializer.loads(payload)

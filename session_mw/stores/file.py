@@ -17,8 +17,8 @@ from session_mw.protocols import Record
 from session_mw.stores import file_records, options
 from session_mw.stores.file_directory import Directory
 from session_mw.stores.file_locks import StripedLocks
-from session_mw.stores.file_records import NotOurs, Stored
-from session_mw.stores.keys import is_key
+from session_mw.stores.file_records import BROKEN, NotOurs, Stored
+from session_mw.stores.keys import is_key, warn_of_foreign
 
 logger = logging.getLogger("session_mw")
 
@@ -166,8 +166,11 @@ class FileStore:
         try:
             stored = file_records.read(self._directory.path_of(key))
         except NotOurs:
-            logger.warning("what is stored under %s… is not a session's record", key[:8])
-            return None
+            stored = BROKEN
+        if stored is None:
+            self._directory.check_there()
+        elif stored is BROKEN:
+            warn_of_foreign(key)
         return None if stored is None or stored.expires <= time.time() else stored
 
     def _is_taken(self, key: str) -> bool:

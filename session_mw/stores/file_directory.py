@@ -54,6 +54,14 @@ class Directory:
             pass
         return f"{folder}/{key}"
 
+    def check_there(self) -> None:
+        """Make sure that records that are not found are not gone with the directory.
+
+        Raises:
+            FileNotFoundError: It was moved or removed, or what it is on is not mounted.
+        """
+        os.stat(self.path)
+
     def make_shard(self, key: str) -> None:
         """Make the folder of ``key``, if it is not there."""
         folder = f"{self.path}/{key[:2]}"
@@ -61,7 +69,8 @@ class Directory:
             os.makedirs(folder, 0o700, exist_ok=True)
 
     def keys(self) -> set[str]:
-        """The key of every record."""
+        """The key of every record. Raises as :meth:`check_there`, like all that follow."""
+        self.check_there()
         return {key for shard in SHARDS for key in self._names(shard, KEY)}
 
     def header(self, key: str) -> Stored | None:
@@ -73,6 +82,7 @@ class Directory:
 
     def headers(self) -> Iterator[tuple[str, Stored]]:
         """Key and header of every record, a folder at a time."""
+        self.check_there()
         for shard in SHARDS:
             yield from self._headers_of(self._names(shard, KEY))
 

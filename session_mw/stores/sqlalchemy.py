@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import Record
-from session_mw.stores.keys import is_key
+from session_mw.stores.keys import is_key, warn_of_foreign
 from session_mw.stores.options import identifier
 from session_mw.stores.sqlalchemy_links import Links
 from session_mw.stores.sqlalchemy_table import Statements, session_table
@@ -98,7 +98,10 @@ class SQLAlchemyStore:
     def load(self, key: str) -> Record | None:
         """Read a record."""
         for data, version, expires in self._links.rows(self._sql.load, key=key, now=_now()):
-            return Record(bytes(data), version, expires)
+            # others can put values of any type into a table of SQLite
+            if isinstance(data, (bytes, memoryview)) and _is_version(version) and isinstance(expires, int):
+                return Record(bytes(data), version, expires)
+            warn_of_foreign(key)
         return None
 
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
@@ -116,8 +119,8 @@ class SQLAlchemyStore:
 
     def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
         """Write a record that still has the version."""
-        if not (isinstance(version, str) and re.fullmatch("[0-9a-f]{16}", version)):
-            # None of ours; a driver would fail at some of what it can be.
+        if not _is_version(version):
+            # a driver would fail at some of what it can be
             return False
         now = _now()
         row = _row(data, now + ttl, principal)
@@ -171,6 +174,10 @@ class SQLAlchemyStore:
 
 def _now() -> int:
     return int(time.time())
+
+
+def _is_version(found: Any) -> bool:
+    return isinstance(found, str) and re.fullmatch("[0-9a-f]{16}", found) is not None
 
 
 def _row(data: bytes, expires: int, principal: str | None) -> dict[str, Any]:

@@ -19,9 +19,11 @@ from sqlalchemy import (
     delete,
     func,
     select,
+    type_coerce,
     update,
 )
 from sqlalchemy.dialects.mysql import LONGBLOB
+from sqlalchemy.types import NullType
 
 
 def session_table(name: str) -> Table:
@@ -52,7 +54,9 @@ class Statements:
         this, live = columns.id == bindparam("key"), columns.expires > bindparam("now")
         expired = columns.expires <= bindparam("now")
         row: Any = {name: bindparam(name) for name in ("data", "version", "expires", "principal")}
-        self.load: Select[Any] = select(columns.data, columns.version, columns.expires).where(this, live)
+        # as the driver gives them: SQLAlchemy would fail at data that others made a text
+        data = type_coerce(columns.data, NullType())
+        self.load: Select[Any] = select(data, columns.version, columns.expires).where(this, live)
         self.insert = table.insert()
         self.take_over: Update = update(table).where(this, expired).values(row)
         self.update: Update = update(table).where(this, live, columns.version == bindparam("known")).values(row)

@@ -14,7 +14,7 @@ from typing import Any
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import Record
 from session_mw.stores import options
-from session_mw.stores.keys import is_key
+from session_mw.stores.keys import is_key, warn_of_foreign
 from session_mw.stores.sqlite_links import Links
 from session_mw.stores.sqlite_statements import statements_for
 
@@ -77,7 +77,14 @@ class SQLiteStore:
     def load(self, key: str) -> Record | None:
         """As :meth:`session_mw.protocols.Store.load`."""
         rows = self._links.read(self._sql.load, (key, int(time.time())))
-        return Record._make(rows[0]) if rows else None
+        if not rows:
+            return None
+        record = Record._make(rows[0])
+        # others can put values of any type into a table of SQLite
+        if type(record.data) is bytes and type(record.version) is int and type(record.expires) is int:
+            return record
+        warn_of_foreign(key)
+        return None
 
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.create`."""

@@ -110,6 +110,8 @@ class Links:
         connection = sqlite3.connect(
             self._uri, uri=True, timeout=self._timeout, isolation_level=None, check_same_thread=False
         )
+        # a text that is no UTF-8 is for the store to judge, as other values of a wrong type are
+        connection.text_factory = _text
         try:
             # with WAL a killed process loses nothing; only a power cut can take back the last writes
             connection.execute("PRAGMA synchronous=NORMAL")
@@ -118,6 +120,10 @@ class Links:
             raise
         link.connection = connection
         return connection
+
+
+def _text(found: bytes) -> str:
+    return found.decode("utf-8", "replace")
 
 
 def _failed(error: sqlite3.Error) -> StoreError:
