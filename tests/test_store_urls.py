@@ -158,6 +158,28 @@ def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert options.without_password(url) == shown
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:first@second@host:6379/0",
+        "redis://user:12?prefix=rest@host",
+        "memcached://host?prefix=a@b",
+        "mysql+pymysql://user:first@second@host/db",
+        "mysql+pymysql://user:fir/st@second@host/db",
+        "mysql+pymysql://user:first@second/rest@host/db",
+        "mysql+pymysql://user:12?x=rest@host/db",
+        "mysql+pymysql://user:12?table=rest@host/db",
+    ],
+)
+def test_an_at_sign_that_may_be_a_passwords_is_refused(url: str) -> None:
+    drivers = {"redis": ["redis"], "memcached": ["pymemcache"], "mysql+pymysql": ["sqlalchemy", "pymysql"]}
+    for driver in drivers[url.partition(":")[0]]:
+        pytest.importorskip(driver)
+    with pytest.raises(ConfigurationError, match="percent-encode") as caught:
+        open_store(url)
+    assert not any(piece in str(caught.value) for piece in ("first", "second", "rest"))
+
+
 def test_a_url_is_taken_apart() -> None:
     parsed = options.parse_url(
         "Memcached://us%40er:p%3Aw@one:11211,[::1]:2,three/db%20x?timeout=1.5&tls=yes",

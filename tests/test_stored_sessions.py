@@ -733,7 +733,7 @@ def devices(sessions, inner):
     return clients
 
 
-def test_the_sessions_of_a_principal_are_listed(sessions, devices, clock):
+def test_the_sessions_of_a_principal_are_listed(clock, sessions, devices):
     clock.advance(2 * DAY)
     devices[1].do(len)
     listed = sessions.sessions_of("42")

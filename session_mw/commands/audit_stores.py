@@ -134,7 +134,8 @@ def _place_of_object(store: Any) -> Place:
 def _place_of_redis(store: Any) -> Place:
     if "://" in store._shown:
         return _place_in_url(store._shown)
-    return Place("other", repr(store)) if store._client is None else _place_of_client(store, store._client)
+    client = store._server._client
+    return Place("other", repr(store)) if client is None else _place_of_client(store, client)
 
 
 def _place_of_client(store: Any, client: Any) -> Place:

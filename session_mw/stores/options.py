@@ -49,10 +49,12 @@ def parse_url(url: str, known: Known) -> StoreURL:
     """Take a URL apart, with every option checked.
 
     Raises:
-        ConfigurationError: It is no URL, a host or port is bad, or an option is unknown or bad.
+        ConfigurationError: It is no URL, a host or port is bad, an option is unknown or bad, or a
+            ``@`` stands where it may be a password's that was not percent-encoded.
     """
     scheme, netloc, path, query = _parts(url)
     userinfo, at, hosts = netloc.rpartition("@")
+    refuse_at_sign(userinfo)
     user, colon, password = userinfo.partition(":")
     return StoreURL(
         scheme=scheme,
@@ -77,13 +79,14 @@ def parse_options(query: str, known: Known) -> dict[str, Any]:
     """Read a query; every option in it must be known.
 
     Raises:
-        ConfigurationError: An option is unknown, given twice, or its value is bad.
+        ConfigurationError: An option is unknown, given twice, or its value is bad, or there is a ``@``.
     """
+    refuse_at_sign(query)
     options: dict[str, Any] = {}
     for part in filter(None, query.split("&")):
         name, _, text = part.partition("=")
-        _check_name(unquote(name), query, known, options)
-        options[unquote(name)] = _read(unquote(name), unquote(text), query, known)
+        _check_name(unquote(name), known, options)
+        options[unquote(name)] = _read(unquote(name), unquote(text), known)
     return options
 
 
@@ -94,13 +97,26 @@ def take_options(url: str, known: Known) -> tuple[str, dict[str, Any]]:
         The URL without our options, otherwise unchanged, and our options.
 
     Raises:
-        ConfigurationError: One of our options is given twice, or its value is bad.
+        ConfigurationError: One of our options is given twice, or its value is bad, or there is a ``@``.
     """
     before, _, query = url.partition("?")
+    refuse_at_sign(query)
     parts = [part for part in query.split("&") if part]
     ours = [part for part in parts if unquote(part.partition("=")[0]) in known]
     rest = "&".join(part for part in parts if part not in ours)
     return (f"{before}?{rest}" if rest else before), parse_options("&".join(ours), known)
+
+
+def refuse_at_sign(part: str) -> None:
+    """See that a part of a URL, other than a path, holds no ``@``.
+
+    Raises:
+        ConfigurationError: It does, so that what stands before it may be a piece of a password.
+    """
+    if "@" in part:
+        raise ConfigurationError(
+            "the store's URL has an '@' too many: percent-encode '/', '?', '#' and '@' in user, password and options"
+        )
 
 
 def without_password(url: str) -> str:
@@ -166,20 +182,15 @@ def _host_and_port(text: str, url: str) -> tuple[str, int | None]:
     return match[1].strip("[]"), int(match[2]) if match[2] else None
 
 
-def _check_name(name: str, query: str, known: Known, options: Mapping[str, Any]) -> None:
-    if "@" in query and name not in known:
-        raise ConfigurationError(
-            "the store's URL has an '@' after its '?': percent-encode '/', '?', '#' and '@' in its password"
-        )
+def _check_name(name: str, known: Known, options: Mapping[str, Any]) -> None:
     if name not in known:
         raise ConfigurationError(f"the store's URL has an unknown option {name!r}; {nearest(name, known)}")
     if name in options:
         raise ConfigurationError(f"the store's URL has the option {name!r} twice; leave one")
 
 
-def _read(name: str, text: str, query: str, known: Known) -> Any:
+def _read(name: str, text: str, known: Known) -> Any:
     try:
         return known[name](text)
     except ValueError as problem:
-        value = "its value" if "@" in query else repr(text)
-        raise ConfigurationError(f"the option {name!r} in the store's URL: {value} {problem}") from None
+        raise ConfigurationError(f"the option {name!r} in the store's URL: {text!r} {problem}") from None

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import Record
 from session_mw.stores.keys import is_key, warn_of_foreign
-from session_mw.stores.options import identifier
+from session_mw.stores.options import identifier, without_password
 from session_mw.stores.sqlalchemy_links import Links
 from session_mw.stores.sqlalchemy_table import Statements, session_table
 from session_mw.stores.sqlalchemy_urls import engine_from_url
@@ -84,8 +84,8 @@ class SQLAlchemyStore:
 
     def __repr__(self) -> str:
         url = self._engine.url
-        shown = URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
-        return f"<{type(self).__name__} {shown} table={self._table.name!r}>"
+        place = URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
+        return f"<{type(self).__name__} {without_password(str(place))} table={self._table.name!r}>"
 
     def create_table(self) -> None:
         """Create the table and its indexes, if they are not there; several processes may do so at once.

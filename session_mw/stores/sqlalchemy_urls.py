@@ -15,7 +15,16 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from session_mw.exceptions import ConfigurationError
-from session_mw.stores.options import identifier, nearest, positive, seconds, take_options, without_password, yes_no
+from session_mw.stores.options import (
+    identifier,
+    nearest,
+    positive,
+    refuse_at_sign,
+    seconds,
+    take_options,
+    without_password,
+    yes_no,
+)
 
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "table": identifier,
@@ -42,6 +51,8 @@ def engine_from_url(url: str) -> tuple[Engine, dict[str, Any]]:
     theirs, options = take_options(url, OPTIONS)
     shown = without_password(url)
     parsed = _parsed(theirs, shown)
+    if parsed.get_backend_name() != "sqlite":
+        refuse_at_sign(theirs.partition("?")[0].partition("@")[2])
     _check_names(parsed)
     _check_place(parsed, shown)
     try:
