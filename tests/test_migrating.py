@@ -14,7 +14,7 @@ from session_mw.exceptions import StoreError
 from session_mw.protocols import Record
 from session_mw.stores.file import FileStore
 from session_mw.stores.memory import MemoryStore
-from session_mw.stores.migrating import SEAL, MigratingStore, sealed
+from session_mw.stores.migrating import MARKER, MigratingStore
 from session_mw.stores.sqlite import SQLiteStore
 from session_mw.testing.fixtures import loaded, new_key
 from session_mw.testing.parallel import add, at_once
@@ -94,126 +94,130 @@ def test_a_log_out_in_the_middle_of_a_move_is_not_undone(
 def test_a_move_in_the_middle_of_a_log_out_does_not_undo_it(
     moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old.create(KEY, sealed(b"2", None), 60)
+    old.create(KEY, b"1", 60)
+    version = loaded(moving, KEY).version
 
     def delete_then_move(delete: Callable[[str], None], key: str) -> None:
         delete(key)
         monkeypatch.undo()
-        moving._copy(key, b"2", 60, None)
+        assert moving.update(key, b"2", 60, version) is False
 
     for store in (new, old):
         monkeypatch.setattr(store, "delete", partial(delete_then_move, store.delete))
     moving.delete(KEY)
     assert moving.load(KEY) is None
+    assert new.load(KEY) is None
 
 
-def test_a_move_that_was_killed_half_way_is_finished_by_the_next_writer(
-    moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
+def down(*_: object) -> bool:
+    raise StoreError("down")
+
+
+@pytest.mark.parametrize(("store", "step"), [("old", "load"), ("new", "update")])
+def test_a_move_that_fails_half_way_leaves_the_old_record_to_the_next_writer(
+    moving: MigratingStore,
+    new: MemoryStore,
+    old: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    store: str,
+    step: str,
 ) -> None:
-    old.create(KEY, b"1", 60)
+    old.create(KEY, b"1", 600)
     version = loaded(moving, KEY).version
     with monkeypatch.context() as patch:
-        patch.setattr(moving, "_copy", lambda *_: None)
-        assert moving.update(KEY, b"2", 60, version)
-    assert loaded(old, KEY).data == sealed(b"2", None)
-    assert loaded(moving, KEY).data == b"2"
+        patch.setattr({"new": new, "old": old}[store], step, down)
+        with pytest.raises(StoreError):
+            moving.update(KEY, b"too large", 60, version)
+    assert loaded(new, KEY).data == MARKER
+    assert loaded(moving, KEY).data == b"1"
     assert moving.touch(KEY, 600)
+    add(moving, KEY, 1)
+    assert loaded(new, KEY).data == b"2"
+    assert old.load(KEY) is None
+
+
+@pytest.mark.parametrize("principal", ["42", "a:b\x00ü", "\ud800"])
+def test_a_record_is_listed_for_its_principal_when_it_has_moved(
+    moving: MigratingStore, new: MemoryStore, old: MemoryStore, principal: str
+) -> None:
+    old.create(KEY, b"1", 60, "other")
+    assert moving.update(KEY, b"2", 60, loaded(moving, KEY).version, principal)  # type: ignore[call-arg]
+    assert list(new.keys_of(principal)) == [KEY]
+    assert list(moving.keys_of("other")) == []  # type: ignore[attr-defined]
+
+
+def test_a_marker_is_in_no_list(moving: MigratingStore, new: MemoryStore, old: MemoryStore) -> None:
+    old.create(KEY, b"1", 60, "42")
+    new.create(KEY, MARKER, 60)
+    old.delete(KEY)
+    assert moving.load(KEY) is None
+    assert list(moving.keys_of("42")) == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("version", [None, "old", ("old",), ("old", "a"), ("else", 1), (["old"], 1)])
+def test_a_version_that_is_not_the_records_writes_nothing(
+    moving: MigratingStore, old: MemoryStore, version: object
+) -> None:
+    old.create(KEY, b"1", 60)
+    assert moving.update(KEY, b"2", 60, version) is False
+    assert loaded(moving, KEY).data == b"1"
+
+
+def test_what_a_killed_writer_could_not_clear_does_not_come_back(
+    moving: MigratingStore, old: MemoryStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.create(KEY, b"1", 600)
+    version = loaded(moving, KEY).version
+    with monkeypatch.context() as patch:
+        patch.setattr(old, "delete", down)
+        with pytest.raises(StoreError):
+            moving.update(KEY, b"2", 60, version)
+    assert loaded(moving, KEY).data == b"2"
+    clock.advance(61)
+    assert moving.load(KEY) is None
+
+
+def test_the_next_writer_clears_what_a_killed_one_could_not(
+    moving: MigratingStore, new: MemoryStore, old: MemoryStore
+) -> None:
+    old.create(KEY, b"1", 600)
+    new.create(KEY, b"2", 600)
     add(moving, KEY, 1)
     assert loaded(new, KEY).data == b"3"
     assert old.load(KEY) is None
 
 
-def test_a_copy_counts_only_when_it_is_opened(
-    moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_touch_moves_the_end_in_both_stores(moving: MigratingStore, new: MemoryStore, old: MemoryStore) -> None:
     old.create(KEY, b"1", 60)
-    version = loaded(moving, KEY).version
-
-    def fail_on(key: str) -> None:
-        raise StoreError("down")
-
-    with monkeypatch.context() as patch:
-        create = new.create
-        patch.setattr(new, "create", lambda *record: create(*record) and patch.setattr(old, "load", fail_on))
-        with pytest.raises(StoreError):
-            moving.update(KEY, b"2", 60, version)
-    assert loaded(new, KEY).data == sealed(b"2", None)
-    assert loaded(moving, KEY).data == b"2"
-    old.delete(KEY)
-    assert moving.load(KEY) is None
-    assert moving.update(KEY, b"3", 60, version) is False
+    new.create(KEY, b"2", 60)
+    assert moving.touch(KEY, 600)
+    assert loaded(new, KEY).expires == loaded(old, KEY).expires == int(time.time()) + 600
 
 
-def test_a_damaged_sealed_record_is_one_without_data(moving: MigratingStore, old: MemoryStore) -> None:
-    for damaged in (b"", b"x:data", b"9" * 5000 + b":data", b"1:\xffdata", b"-1:"):
-        key = new_key()
-        old.create(key, SEAL + damaged, 60)
-        assert loaded(moving, key).data == b""
-
-
-@pytest.mark.parametrize("principal", ["42", "a:b\x00ü", "\ud800"])
-def test_whoever_finishes_a_move_lists_the_record_of_the_one_who_began_it(
-    moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch, principal: str
-) -> None:
-    old.create(KEY, b"1", 60)
-    version = loaded(moving, KEY).version
-    with monkeypatch.context() as patch:
-        patch.setattr(moving, "_copy", lambda *_: None)
-        assert moving.update(KEY, b"2", 60, version, principal)  # type: ignore[call-arg]
-    assert moving.update(KEY, b"3", 60, loaded(moving, KEY).version) is False
-    assert list(new.keys_of(principal)) == [KEY]
-    assert loaded(new, KEY).data == b"2"
-
-
-def test_what_a_killed_writer_could_not_clear_does_not_come_back(
-    moving: MigratingStore, new: MemoryStore, old: MemoryStore, clock: Clock
-) -> None:
-    old.create(KEY, sealed(b"2", None), 600)
-    new.create(KEY, b"2", 600)
-    assert moving.update(KEY, b"3", 60, loaded(moving, KEY).version)
-    clock.advance(61)
-    assert moving.load(KEY) is None
-
-
-def test_a_log_out_between_two_writers_who_finish_one_move_is_not_undone(
-    moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("moved_by_another", [False, True])
+def test_a_late_writer_undoes_neither_a_log_out_nor_a_move(
+    moving: MigratingStore,
+    new: MemoryStore,
+    old: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    moved_by_another: bool,
 ) -> None:
     old.create(KEY, b"1", 60)
     version = loaded(moving, KEY).version
     load = old.load
 
-    def log_out_and_copy_again(key: str) -> Record | None:
-        record = load(key)
-        if new.load(key) is not None:
-            monkeypatch.setattr(old, "load", load)
+    def overtaken(key: str) -> Record | None:
+        monkeypatch.setattr(old, "load", load)
+        if moved_by_another:
+            assert moving.update(key, b"other", 60, version)
+        else:
             moving.delete(key)
-            new.create(key, sealed(b"2", None), 60)
-        return record
+        return load(key)
 
-    monkeypatch.setattr(old, "load", log_out_and_copy_again)
-    moving.update(KEY, b"2", 60, version)
-    assert moving.load(KEY) is None
-
-
-def test_a_touch_moves_the_end_of_a_sealed_record_in_both_stores(
-    moving: MigratingStore, new: MemoryStore, old: MemoryStore
-) -> None:
-    for store in (new, old):
-        store.create(KEY, sealed(b"2", None), 60)
-    assert moving.touch(KEY, 600)
-    assert loaded(new, KEY).expires == loaded(old, KEY).expires == int(time.time()) + 600
-    add(moving, KEY, 1)
-    assert loaded(new, KEY).data == b"3"
-    assert old.load(KEY) is None
-
-
-def test_a_killed_move_can_be_logged_out(moving: MigratingStore, old: MemoryStore) -> None:
-    old.create(KEY, sealed(b"2", None), 60)
-    version = loaded(moving, KEY).version
-    moving.delete(KEY)
-    assert moving.load(KEY) is None
-    assert moving.update(KEY, b"3", 60, version) is False
-    assert moving.load(KEY) is None
+    monkeypatch.setattr(old, "load", overtaken)
+    assert moving.update(KEY, b"2", 60, version) is False
+    found = new.load(KEY)
+    assert (found and found.data) == (b"other" if moved_by_another else None)
 
 
 def test_a_reader_finds_a_record_that_moves_while_it_looks(

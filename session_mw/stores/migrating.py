@@ -3,43 +3,26 @@
 A record is in the old store until it is next written. That write goes through these steps,
 so that no two writers and no log-out can cross each other unseen:
 
-    1  seal    old.update(key, sealed, version)        one writer wins; nobody updates a sealed record
-    2  copy    new.create(key, sealed)                 no reader believes a copy that is still sealed
-    3  check   old.load(key)                           gone: logged out meanwhile, so the copy goes
-    4  open    new.update(key, data, version)          one wins, unless a log-out removed that copy
-    5  clear   old.delete(key)                         by the one who won, or by the next writer
+    1  reserve  new.create(key, a marker)              there is one marker; readers pass over it
+    2  check    old.load(key)                          gone: logged out or moved meanwhile; another version: written
+    3  open     new.update(key, data, the marker's)    one wins, unless a log-out removed the marker
+    4  clear    old.delete(key)                        by the one who won, or by the next writer
 
-Whoever finds a sealed record goes on with step 2, so whose it is stands in the seal. A log-out
-deletes in the old store first, then in the new one. A reader looks at the new, the old, and
-once more at the new, because the record may move in between.
+Until step 3 the old record is in force: a writer that is killed or fails loses no more than its
+own changes, and the next one goes on from the marker. A log-out deletes in the old store
+first, then in the new one. A reader looks at the new, the old, and once more at the new,
+because the record may move in between.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from session_mw.protocols import Record, Store, is_indexed
 
-# no serializer of ours begins so: what is sealed can be told from what is not
-SEAL = b"\x00session_mw moved\x00"
-
-
-def sealed(data: bytes, principal: str | None) -> bytes:
-    """Data and whose they are, as they stand in a record that moves."""
-    owner = (principal or "").encode("utf-8", "surrogatepass")
-    return b"%s%d:%s%s" % (SEAL, len(owner), owner, data)
-
-
-def unsealed(data: bytes) -> tuple[bytes, str | None]:
-    """What :func:`sealed` was given; nothing where it is damaged."""
-    length, _, rest = data[len(SEAL) :].partition(b":")
-    try:
-        end = int(length)
-        return rest[end:], rest[:end].decode("utf-8", "surrogatepass") or None
-    except ValueError:
-        return b"", None
+# no serializer of ours begins so
+MARKER = b"\x00session_mw moves\x00"
 
 
 class MigratingStore:
@@ -86,7 +69,8 @@ class MigratingStore:
 
     def touch(self, key: str, ttl: int) -> bool:
         """As :meth:`session_mw.protocols.Store.touch`; the record stays in the store that has it."""
-        # Both, as a sealed one may be in either. The old one first: what moves in between is then in the new one.
+        # Both, as one that was not cleared must not outlive its successor. The old one first: what moves in
+        # between is then in the new one.
         in_old = self._old.touch(key, ttl)
         return self._new.touch(key, ttl) or in_old
 
@@ -104,65 +88,57 @@ class MigratingStore:
 
     def _from_new(self, key: str) -> Record | None:
         record = self._new.load(key)
-        if record is None or record.data.startswith(SEAL):
-            return None
-        return record._replace(version=("new", record.version))
+        return record and (None if record.data == MARKER else record._replace(version=("new", record.version)))
 
     def _from_old(self, key: str) -> Record | None:
         record = self._old.load(key)
-        if record is None or not record.data.startswith(SEAL):
-            return record and record._replace(version=("old", record.version))
-        return record._replace(data=unsealed(record.data)[0], version=("sealed", record.version))
+        return record and record._replace(version=("old", record.version))
 
     def _write_new(self, key: str, data: bytes, ttl: int, principal: str | None) -> bool:
         return self._old.load(key) is None and self._create_new(key, data, ttl, principal)
 
     def _write_over(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
-        steps: dict[str, Callable[[str, bytes, int, Any, str | None], bool]] = {
-            "new": self._write_moved,
-            "old": self._write_and_move,
-            "sealed": self._write_moving,
-        }
-        if not isinstance(version, tuple) or len(version) != 2 or version[0] not in steps:
+        if not isinstance(version, tuple) or len(version) != 2:
             return False
-        return steps[version[0]](key, data, ttl, version[1], principal)
+        place, known = version
+        if place == "new":
+            return self._write_moved(key, data, ttl, known, principal)
+        return place == "old" and self._move(key, data, ttl, known, principal)
 
     def _write_moved(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
         # What a killed writer could not clear would come back when the new record ends.
         self._old.delete(key)
         return self._update_new(key, data, ttl, version, principal)
 
-    def _write_and_move(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
-        if not self._seal(key, sealed(data, principal), ttl, version, principal):
+    def _move(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
+        self._create_new(key, MARKER, ttl, None)
+        marker = self._marker(key)
+        if marker is None or not self._is_in_force(key, ttl, version):
             return False
-        self._copy(key, data, ttl, principal)
-        return True
+        opened = self._update_new(key, data, ttl, marker.version, principal)
+        if opened:
+            self._old.delete(key)
+        return opened
 
-    def _write_moving(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
-        """Another writer sealed the record and may have been killed: do its copy, then write over that."""
+    def _is_in_force(self, key: str, ttl: int, version: Any) -> bool:
+        """Whether the old record is as it was loaded. If so, it will not outlive its successor."""
+        # The marker was there before this look: one that comes after a log-out has another version.
         found = self._old.load(key)
-        if found is not None and found.version == version:
-            left = max(1, found.expires - int(time.time()))
-            of_other, its_principal = unsealed(found.data)
-            self._copy(key, of_other, left, its_principal)
-        return False
+        if found is None:
+            self._take_back(key)
+            return False
+        if found.expires > int(time.time()) + ttl:
+            self._old.touch(key, ttl)
+        return bool(found.version == version)
 
-    def _copy(self, key: str, data: bytes, ttl: int, principal: str | None) -> None:
-        self._create_new(key, sealed(data, principal), ttl, principal)
-        copy = self._sealed_in_new(key)
-        if copy is None:
-            return
-        # This copy was there before the old record is looked at: one that comes after a log-out has another version.
-        if self._old.load(key) is not None:
-            if self._update_new(key, data, ttl, copy.version, principal):
-                self._old.delete(key)
-        elif self._sealed_in_new(key) is not None:
-            # It was not cleared, which comes after the opening: it was logged out.
+    def _take_back(self, key: str) -> None:
+        """Take the marker away, where the old record is gone but was not cleared: it was logged out."""
+        if self._marker(key) is not None:
             self._new.delete(key)
 
-    def _sealed_in_new(self, key: str) -> Record | None:
+    def _marker(self, key: str) -> Record | None:
         record = self._new.load(key)
-        return record if record is not None and record.data.startswith(SEAL) else None
+        return record if record is not None and record.data == MARKER else None
 
     def _update_new(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
         if self._indexed_new is not None:
@@ -173,11 +149,6 @@ class MigratingStore:
         if self._indexed_new is not None:
             return self._indexed_new.create(key, data, ttl, principal)
         return self._new.create(key, data, ttl)
-
-    def _seal(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
-        if self._indexed_old is not None:
-            return self._indexed_old.update(key, data, ttl, version, principal)
-        return self._old.update(key, data, ttl, version)
 
 
 class IndexedMigratingStore(MigratingStore):
