@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 import time
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +116,7 @@ def test_a_store_that_expires_by_itself_has_nothing_to_sweep(
     assert run(capsys, url, "--dry-run") == (0, expected, "")
 
 
-@pytest.mark.parametrize("scheme", ["file", "sqlite"])
+@pytest.mark.parametrize("scheme", ["file", "sqlite", "sqlite+pysqlite"])
 def test_a_mistyped_path_is_an_error_and_makes_nothing(
     scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +125,25 @@ def test_a_mistyped_path_is_an_error_and_makes_nothing(
     assert "there is no" in err
     assert "sesions" in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+pysqlite"])
+@pytest.mark.parametrize("option", ["", "?table=tickets"])
+def test_a_database_without_the_table_is_an_error_and_gets_none(
+    scheme: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "+" in scheme:
+        pytest.importorskip("sqlalchemy")
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE orders (id)")
+    before = path.read_bytes()
+    for arguments in ((), ("--dry-run",)):
+        status, out, err = run(capsys, f"{scheme}:///{path}{option}", *arguments)
+        assert (status, out) == (1, "")
+        assert err.startswith("session-mw: ")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("url", ["nonsense", "redsi://host", "redis://:hush@host:port", "sqlite://host/x.db"])

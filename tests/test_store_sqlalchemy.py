@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import secrets
 import socket
@@ -255,6 +256,18 @@ def test_only_an_empty_file_of_sqlite_gets_write_ahead_logging(tmp_path: Path, s
         assert store.create(new_key(), b"data", 60)
         store.close()
         assert connection.execute("PRAGMA journal_mode").fetchone() == (mode,)
+
+
+def test_a_new_file_of_sqlite_is_for_its_owner_only(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        store = SQLAlchemyStore.from_url(f"sqlite+pysqlite:///{tmp_path}/sessions.db")
+        store.create(new_key(), b"data", 60)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(umask)
+    store.close()
+    assert modes == {"sessions.db": 0o600, "sessions.db-wal": 0o600, "sessions.db-shm": 0o600}
 
 
 def test_a_file_that_is_no_database_is_a_store_error(tmp_path: Path) -> None:

@@ -655,6 +655,11 @@ def test_a_value_that_cannot_be_written_leaves_the_record_as_it_was(client, inne
     assert inner.load(client.key).data == before.data
 
 
+def test_a_key_that_is_no_str_is_named(client):
+    with pytest.raises(NotSerializable, match=r"session\[5\] cannot be saved: its key is not a str; write '5'"):
+        client.do(lambda s: s.update({5: "five"}))
+
+
 # Records that cannot be read
 
 

@@ -5,28 +5,33 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import TextIO
 from urllib.parse import unquote
 
 from session_mw.exceptions import SessionError
 from session_mw.protocols import Store, SweepableStore
-from session_mw.stores.options import scheme_of
-from session_mw.stores.urls import open_store
+from session_mw.stores.options import identifier, scheme_of, take_options
+from session_mw.stores.urls import STORES, open_store
 
 URL_VARIABLE = "SESSION_MW_STORE"
 _WIDEST = 40
 
 
 def open_existing(url: str) -> Store:
-    """Open the store that a URL names; none is made where there is none.
+    """Open the store that a URL names; no file, directory or table is made where there is none.
 
     Raises:
-        SessionError: The URL is wrong, or its file or directory does not exist.
+        SessionError: The URL is wrong, or its file, directory or SQLite's table does not exist.
     """
     path = _path_in(url)
     if path is not None and not os.path.exists(path):
         raise SessionError(f"there is no {path!r}, so nothing was looked at; is the path right?")
-    return open_store(url)
+    if path is not None and scheme_of(url) == "sqlite":
+        _check_table(path, url)
+    return open_store(_without_create(url))
 
 
 def sweep(store: SweepableStore, bar: Bar | None = None) -> int:
@@ -96,4 +101,22 @@ def _path_in(url: str) -> str | None:
     path = re.sub("^[^/]*", "", url.partition("://")[2].partition("?")[0])
     if scheme == "file":
         return unquote(path) or None
-    return path[1:] or None if scheme == "sqlite" and path != "/:memory:" else None
+    if scheme.partition("+")[0] == "sqlite" and path != "/:memory:":
+        return path[1:] or None
+    return None
+
+
+def _check_table(path: str, url: str) -> None:
+    table = take_options(url, {"table": identifier})[1].get("table", "sessions")
+    file = f"{Path(path).absolute().as_uri()}?mode=ro"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(file, uri=True)) as database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchall():
+            raise SessionError(f"{path!r} has no table {table!r}, so nothing was looked at; is the path right?")
+
+
+def _without_create(url: str) -> str:
+    """The URL as it keeps a database of SQLAlchemy's from getting a table."""
+    is_theirs = STORES.get(scheme_of(url), "sqlalchemy").startswith("sqlalchemy")
+    if is_theirs and "create=" not in url:
+        return f"{url}{'&' if '?' in url else '?'}create=false"
+    return url

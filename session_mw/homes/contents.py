@@ -68,7 +68,12 @@ def pack(serializer: Serializer, session: Session) -> bytes:
     for name in (CREATED, PRINCIPAL):
         if name in data:
             raise NotSerializable(f"[{name!r}]", "the name is reserved for the session's own facts; use another")
-    return serializer.dumps(_with_hidden(data, session))
+    try:
+        return serializer.dumps(_with_hidden(data, session))
+    except NotSerializable as error:
+        if isinstance(error.__cause__, TypeError) and not error.path:
+            _check_keys(data, error)
+        raise
 
 
 def unpack(serializer: Serializer, payload: bytes) -> Contents:
@@ -127,6 +132,12 @@ def _is_as_read(serializer: Serializer, session: Session, read: bytes) -> bool:
     """Whether the data are those that were read, which Flask's JSON provider may have spelled otherwise."""
     # The texts tell 1 from True and 1.0, which are equal, and find NaN the same as NaN, which is not.
     return repr(unpack(serializer, read).data) == repr(session._plain())
+
+
+def _check_keys(data: dict[Any, Any], error: NotSerializable) -> None:
+    for key in data:
+        if not isinstance(key, str):
+            raise NotSerializable(f"[{key!r}]", f"its key is not a str; write {str(key)!r}") from error
 
 
 def _with_hidden(data: dict[str, Any], session: Session) -> dict[str, Any]:

@@ -27,7 +27,8 @@ class RedisStore:
 
     What survives a restart of the server is what it persists: with ``appendonly yes`` all
     but the last second, with the default snapshots what the last one holds, else nothing.
-    A server with a ``maxmemory-policy`` that evicts keys ends sessions when it is full.
+    A server with a ``maxmemory-policy`` that evicts keys ends sessions when it is full, and may
+    lose the list of a principal's sessions; with ``noeviction`` writing fails instead.
 
     Each operation is one round trip; a second one keeps the index when a record with a
     principal is touched or deleted and, under Cluster, written, and looks closer when a

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from inspect import signature
 from typing import Any
@@ -122,8 +123,16 @@ def _engine(url: URL, options: dict[str, Any]) -> Engine:
         hide_parameters=True,
     )
     if engine.driver == "pysqlite":
+        event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _prefer_wal)
     return engine
+
+
+def _make_private(dialect: object, record: object, arguments: Sequence[str], options: Mapping[str, Any]) -> None:
+    """A file that SQLite makes would be for everybody to read; the parameters are SQLAlchemy's."""
+    if not options.get("uri"):
+        with suppress(OSError):
+            os.close(os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prefer_wal(connection: Any, _: object) -> None:
