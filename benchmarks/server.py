@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -20,7 +20,7 @@ from contenders import BARE, FLOOR, OURS
 from driving import request_cookie
 from flask_format import FLASK
 from reports import Report, Table
-from scenarios import BODY, Scenario, sized
+from scenarios import BODY, sized
 from serving import CONTENDERS, SCENARIOS
 from targets import Promise, Verdict
 from valkey_server import free_port, wait_for
@@ -29,39 +29,47 @@ CONNECTIONS = 8
 DATA = sized(100)
 
 
-class Served(NamedTuple):
-    """A running server and what wrk sends it."""
+class Pair(NamedTuple):
+    """Who serves what."""
 
     name: str
     scenario: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.scenario}"
+
+
+class Served(NamedTuple):
+    """A running server and what wrk sends it."""
+
+    pair: Pair
     port: int
     cookie: str
 
 
-Rates: TypeAlias = dict[Served, list[float]]
+Rates: TypeAlias = dict[Pair, list[float]]
 """Requests per second in each round."""
 
 
 def run(quick: bool, full: bool) -> Report:
-    """Load each server by turns."""
+    """Load each server by turns, in a new process each time: where its memory lies makes a tenth."""
     report = Report("server", "Whole server")
     if shutil.which("wrk") is None:
         report.notes.append("Left out: there is no wrk here (Debian: apt-get install wrk).")
         return report
-    with ExitStack() as stack:
-        pairs = [(n, s) for n, s in product(CONTENDERS, SCENARIOS) if n != BARE.name or s == "untouched"]
-        servers = [stack.enter_context(_serving(name, SCENARIOS[scenario])) for name, scenario in pairs]
-        rates: Rates = {server: [] for server in servers}
-        for _ in range(2 if quick else 15 if full else 5):
-            for server in servers:
-                rates[server].append(_load(server, seconds=1))
+    pairs = [Pair(n, s) for n, s in product(CONTENDERS, SCENARIOS) if n != BARE.name or s == "untouched"]
+    rates: Rates = {pair: [] for pair in pairs}
+    for _ in range(2 if quick else 15 if full else 4):
+        for pair in pairs:
+            with _serving(pair) as server:
+                rates[pair].append(_load(server, seconds=1))
     report.tables = [_rates_table(rates), targets.table("Beside the bare app and Flask", _verdicts(rates))]
     report.notes.append(
         f"Requests per second of waitress with its defaults, wrk with {CONNECTIONS} connections, each on a core of "
-        "its own, medians of interleaved rounds of one second; in brackets the part of the bare app's. Starlette's "
-        "middleware is driven by hand under waitress too."
+        "its own, medians of interleaved rounds of one second, each with a new process; in brackets the part of the "
+        "bare app's. Starlette's middleware is driven by hand under waitress too."
     )
-    report.figures = {f"{s.name}, {s.scenario}": statistics.median(found) for s, found in rates.items()}
+    report.figures = {str(pair): statistics.median(found) for pair, found in rates.items()}
     return report
 
 
@@ -76,15 +84,15 @@ def _on_core(number: int) -> list[str]:
 
 
 @contextmanager
-def _serving(name: str, scenario: Scenario) -> Iterator[Served]:
-    port = free_port()
-    cookie = request_cookie(OURS if name == BARE.name else CONTENDERS[name], scenario, DATA) or ""
+def _serving(pair: Pair) -> Iterator[Served]:
+    port, scenario = free_port(), SCENARIOS[pair.scenario]
+    contender = OURS if pair.name == BARE.name else CONTENDERS[pair.name]
     script = str(Path(__file__).with_name("serving.py"))
-    command = [*_on_core(0), sys.executable, script, name, scenario.name, str(port)]
+    command = [*_on_core(0), sys.executable, script, *pair, str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         wait_for(port)
-        server = Served(name, scenario.name, port, cookie)
+        server = Served(pair, port, request_cookie(contender, scenario, DATA) or "")
         _check(server)
         yield server
     finally:
@@ -96,8 +104,8 @@ def _check(server: Served) -> None:
     request = urllib.request.Request(f"http://127.0.0.1:{server.port}/", headers={"Cookie": server.cookie})
     with urllib.request.urlopen(request, timeout=5) as response:
         sends = response.headers["Set-Cookie"] is not None
-        if response.read() != BODY[0] or (server.scenario == "write" and not sends):
-            raise AssertionError(f"{server.name}, {server.scenario}: not the answer that was expected")
+        if response.read() != BODY[0] or (server.pair.scenario == "write" and not sends):
+            raise AssertionError(f"{server.pair}: not the answer that was expected")
 
 
 def _load(server: Served, seconds: int) -> float:
@@ -107,16 +115,15 @@ def _load(server: Served, seconds: int) -> float:
     ).stdout
     rate = re.search(r"Requests/sec:\s+([0-9.]+)", output)
     if rate is None or "Non-2xx" in output:
-        raise AssertionError(f"{server.name}, {server.scenario}: {output}")
+        raise AssertionError(f"{server.pair}: {output}")
     return float(rate[1])
 
 
 def _share(rates: Rates, name: str, of: str, scenario: str) -> float:
     """The median of the rounds' ratios."""
-    (one,) = (found for s, found in rates.items() if (s.name, s.scenario) == (name, scenario))
     wanted = "untouched" if of == BARE.name else scenario
-    (other,) = (found for s, found in rates.items() if (s.name, s.scenario) == (of, wanted))
-    return statistics.median(a / b for a, b in zip(one, other, strict=True))
+    rounds = zip(rates[Pair(name, scenario)], rates[Pair(of, wanted)], strict=True)
+    return statistics.median(a / b for a, b in rounds)
 
 
 def _rates_table(rates: Rates) -> Table:
@@ -124,9 +131,10 @@ def _rates_table(rates: Rates) -> Table:
     for name in CONTENDERS:
         row = [name]
         for scenario in SCENARIOS:
-            found = [f for s, f in rates.items() if (s.name, s.scenario) == (name, scenario)]
-            share = _share(rates, name, BARE.name, scenario) if found else 0.0
-            row.append(f"{statistics.median(found[0]):.0f} [{share:.0%}]" if found else "–")
+            found = rates.get(Pair(name, scenario))
+            row.append(
+                f"{statistics.median(found):.0f} [{_share(rates, name, BARE.name, scenario):.0%}]" if found else "–"
+            )
         rows.append(row)
     return Table("requests per second [of the bare app's]", ["", *SCENARIOS], rows)
 
