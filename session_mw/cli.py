@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from session_mw.commands.audit import as_table, audit
+from session_mw.commands.audit import audit
 from session_mw.commands.audit_target import PREFIX, find_target
-from session_mw.commands.findings import FAIL
+from session_mw.commands.findings import FAIL, as_table
 from session_mw.commands.inspect import KEY_VARIABLE, as_text, find_token, inspect
 from session_mw.commands.sweep import URL_VARIABLE, Bar, counted, open_existing, sweep
 from session_mw.exceptions import SessionError

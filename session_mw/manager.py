@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from session_mw.exceptions import ConfigurationError, StoreError
+from session_mw.exceptions import ConfigurationError
 from session_mw.headers import VARY, Header, with_session_headers
 from session_mw.homes.assembly import cookie_of, home_of
 from session_mw.homes.cookie import CookieHome
-from session_mw.homes.listing import SessionInfo, indexed, list_sessions
+from session_mw.homes.listing import SessionInfo, end_sessions, indexed, list_sessions
 from session_mw.lazy_dict import UNTOUCHED
 from session_mw.mapping import SETTING_NAMES, settings_from_mapping, unknown_setting
 from session_mw.protocols import Store
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
 Environ = dict[str, Any]
-
-_ROUNDS = 16
 
 
 class SessionManager:
@@ -176,17 +174,7 @@ class SessionManager:
         Raises:
             StoreError: The store does not answer, or new sessions of the principal keep coming.
         """
-        kept = None if keep is None else keep.id
-        ended: set[str] = set()
-        # A session that is just given a new id is listed under it before the old one ends.
-        for _ in range(_ROUNDS):
-            keys = {key for key in indexed(self.store).keys_of(principal) if key != kept}
-            if not keys:
-                return len(ended)
-            for key in keys:
-                self._stored().delete(key)
-            ended |= keys
-        raise StoreError(f"a principal's sessions were listed anew after each of {_ROUNDS} times they were ended")
+        return end_sessions(indexed(self.store), principal, None if keep is None else keep.id)
 
     def close(self) -> None:
         """Close the store, if there is one."""

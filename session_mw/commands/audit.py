@@ -7,12 +7,11 @@ URL's password.
 
 from __future__ import annotations
 
-import shutil
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from session_mw.commands.audit_cookie import judge_cookie
 from session_mw.commands.audit_stores import judge_store
 from session_mw.commands.findings import FAIL, OK, WARN, Finding
 from session_mw.keys import is_weak, key_bytes
@@ -35,29 +34,11 @@ def audit(settings: Settings, store: Store | None = None) -> list[Finding]:
     return [
         *_keys(settings),
         *_token(settings),
-        *_cookie(settings),
+        *judge_cookie(settings),
         *_lifetimes(settings),
         *judge_store(settings, store),
         *_beside_flask(settings),
     ]
-
-
-def as_table(findings: Sequence[Finding]) -> str:
-    """The findings for a person to read, as wide as the terminal."""
-    rows = [Finding("attribute", "value", "verdict", "why it matters", ""), *findings]
-    widths = [min(24, max(len(row[column]) for row in rows)) for column in range(3)]
-    room = max(30, shutil.get_terminal_size((120, 24)).columns - sum(widths) - 6)
-    return "\n".join(line for row in rows for line in _lines(row, [*widths, room]))
-
-
-def _lines(row: Finding, widths: Sequence[int]) -> Iterator[str]:
-    why = f"{row.why} [{row.standard}]" if row.standard else row.why
-    cells = [
-        textwrap.wrap(text, width, break_on_hyphens=False) for text, width in zip((*row[:3], why), widths, strict=True)
-    ]
-    for number in range(max(map(len, cells))):
-        parts = [cell[number] if number < len(cell) else "" for cell in cells]
-        yield "  ".join(f"{part:{width}}" for part, width in zip(parts, widths, strict=True)).rstrip()
 
 
 class _Keys(NamedTuple):
@@ -121,49 +102,6 @@ def _token(settings: Settings) -> Iterator[Finding]:
         yield Finding("log-out", "forgets the cookie", WARN, why, "ASVS 7.4.1")
     else:
         yield Finding("log-out", "removes the record", OK, "a copy of the cookie is of no use then", "ASVS 7.4.1")
-
-
-def _cookie(settings: Settings) -> Iterator[Finding]:
-    yield Finding("cookie_name", settings.cookie_name, *_name(settings), "ASVS 3.3.1, 3.3.3; RFC 6265bis 4.1.3")
-    yield Finding("cookie_secure", str(settings.cookie_secure), *_secure(settings), "ASVS 3.3.1; RFC 6265bis 4.1.2.5")
-    on = settings.cookie_httponly
-    why = "scripts cannot read the cookie" if on else "any script in the page can take the session away"
-    yield Finding("cookie_httponly", str(on), OK if on else FAIL, why, "ASVS 3.3.4; RFC 6265bis 4.1.2.6")
-    yield Finding(
-        "cookie_samesite", str(settings.cookie_samesite), *_samesite(settings), "ASVS 3.3.2; RFC 6265bis 4.1.2.7"
-    )
-    domain = settings.cookie_domain
-    why = "sent to this host alone" if domain is None else "every host below it gets the cookie, and can plant one"
-    yield Finding(
-        "cookie_domain", str(domain), OK if domain is None else WARN, why, "ASVS 3.3.3; RFC 6265bis 4.1.2.3, 8.6"
-    )
-
-
-def _name(settings: Settings) -> tuple[str, str]:
-    name = settings.cookie_name.lower()
-    if name.startswith(("__host-", "__host-http-")):
-        return OK, "no other host, and nobody without https, can plant this cookie"
-    if name.startswith(("__secure-", "__http-")):
-        return OK if settings.cookie_domain else WARN, "https only, but other hosts of the domain can plant it"
-    return WARN, 'other hosts of the domain can plant it; over https, use cookie_name="__Host-session"'
-
-
-def _secure(settings: Settings) -> tuple[str, str]:
-    if settings.cookie_secure is True:
-        return OK, "never sent over http"
-    if settings.cookie_secure == "auto":
-        return WARN, "Secure where wsgi.url_scheme is https: does your proxy say so? True is sure"
-    return FAIL, "sent over http too, where everybody on the way can read it"
-
-
-def _samesite(settings: Settings) -> tuple[str, str]:
-    if settings.cookie_samesite in ("Lax", "Strict"):
-        return OK, "other sites' forms and scripts send requests without the session"
-    if settings.cookie_samesite == "None" and settings.cookie_partitioned:
-        return WARN, "for pages inside other sites; each site has its own jar (Partitioned), but forms need CSRF tokens"
-    if settings.cookie_samesite == "None":
-        return WARN, "other sites can send requests with the session; every form needs a CSRF token"
-    return WARN, "left to the browser, and browsers differ; write Lax"
 
 
 def _lifetimes(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
@@ -20,3 +23,21 @@ class Finding(NamedTuple):
     """Why it matters."""
     standard: str
     """Items of standards that ask for it."""
+
+
+def as_table(findings: Sequence[Finding]) -> str:
+    """The findings for a person to read, as wide as the terminal."""
+    rows = [Finding("attribute", "value", "verdict", "why it matters", ""), *findings]
+    widths = [min(24, max(len(row[column]) for row in rows)) for column in range(3)]
+    room = max(30, shutil.get_terminal_size((120, 24)).columns - sum(widths) - 6)
+    return "\n".join(line for row in rows for line in _lines(row, [*widths, room]))
+
+
+def _lines(row: Finding, widths: Sequence[int]) -> Iterator[str]:
+    why = f"{row.why} [{row.standard}]" if row.standard else row.why
+    cells = [
+        textwrap.wrap(text, width, break_on_hyphens=False) for text, width in zip((*row[:3], why), widths, strict=True)
+    ]
+    for number in range(max(map(len, cells))):
+        parts = [cell[number] if number < len(cell) else "" for cell in cells]
+        yield "  ".join(f"{part:{width}}" for part, width in zip(parts, widths, strict=True)).rstrip()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from session_mw.exceptions import ConfigurationError
+from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.homes.layout import created_of
 from session_mw.protocols import IndexedStore, Store, is_indexed
+
+_ROUNDS = 16
 
 
 class SessionInfo(NamedTuple):
@@ -48,3 +50,21 @@ def list_sessions(store: IndexedStore, principal: str, lifetime: int) -> list[Se
         if record is not None and (created := created_of(record)) is not None:
             sessions.append(SessionInfo(key, created, max(created, min(now, record.expires - lifetime))))
     return sorted(sessions, key=lambda session: session.last_used, reverse=True)
+
+
+def end_sessions(store: IndexedStore, principal: str, kept: str | None) -> int:
+    """End all sessions of the principal but the one with the id ``kept``; how many that were.
+
+    Raises:
+        StoreError: New ones keep coming.
+    """
+    ended: set[str] = set()
+    # A session that is just given a new id is listed under it before the old one ends.
+    for _ in range(_ROUNDS):
+        keys = {key for key in store.keys_of(principal) if key != kept}
+        if not keys:
+            return len(ended)
+        for key in keys:
+            store.delete(key)
+        ended |= keys
+    raise StoreError(f"a principal's sessions were listed anew after each of {_ROUNDS} times they were ended")

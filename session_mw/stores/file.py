@@ -17,8 +17,7 @@ from session_mw.protocols import Record
 from session_mw.stores import file_records, options
 from session_mw.stores.file_directory import Directory
 from session_mw.stores.file_locks import StripedLocks
-from session_mw.stores.file_records import BROKEN, NotOurs, Stored
-from session_mw.stores.keys import is_key, warn_of_foreign
+from session_mw.stores.keys import is_key
 
 logger = logging.getLogger("session_mw")
 
@@ -77,7 +76,7 @@ class FileStore:
         if not is_key(key):
             return None
         with _FAILURES:
-            stored = self._live(key)
+            stored = self._directory.live(key)
         return None if stored is None else Record(stored.data, stored.version, stored.expires)
 
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
@@ -91,10 +90,9 @@ class FileStore:
         if next(self._turns) % SWEEP_ONE_IN == 0:
             self._sweep_a_little()
         with _FAILURES, self._locks.held(key):
-            if self._is_taken(key):
+            if self._directory.is_taken(key):
                 return False
-            self._directory.make_shard(key)
-            self._write(key, data, ttl, principal)
+            self._directory.write(key, data, ttl, principal)
         return True
 
     def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
@@ -102,10 +100,10 @@ class FileStore:
         if not is_key(key):
             return False
         with _FAILURES, self._locks.held(key):
-            stored = self._live(key)
+            stored = self._directory.live(key)
             if stored is None or stored.version != version:
                 return False
-            self._write(key, data, ttl, principal)
+            self._directory.write(key, data, ttl, principal)
         return True
 
     def touch(self, key: str, ttl: int) -> bool:
@@ -113,7 +111,7 @@ class FileStore:
         if not is_key(key):
             return False
         with _FAILURES, self._locks.held(key):
-            stored = self._live(key)
+            stored = self._directory.live(key)
             if stored is None:
                 return False
             file_records.write(self._directory.path_of(key), stored._replace(expires=int(time.time()) + ttl))
@@ -123,7 +121,7 @@ class FileStore:
         """As :meth:`session_mw.protocols.Store.delete`."""
         if is_key(key):
             with _FAILURES, self._locks.held(key):
-                self._remove(key, only_expired=False)
+                self._directory.remove(key)
 
     def keys_of(self, principal: str) -> Iterator[str]:
         """As :meth:`session_mw.protocols.IndexedStore.keys_of`; reads every record's first line.
@@ -162,42 +160,9 @@ class FileStore:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _live(self, key: str) -> Stored | None:
-        try:
-            stored = file_records.read(self._directory.path_of(key))
-        except NotOurs:
-            stored = BROKEN
-        if stored is None:
-            self._directory.check_there()
-        elif stored is BROKEN:
-            warn_of_foreign(key)
-        return None if stored is None or stored.expires <= time.time() else stored
-
-    def _is_taken(self, key: str) -> bool:
-        try:
-            stored = file_records.read_header(self._directory.path_of(key))
-        except NotOurs:
-            return True
-        return stored is not None and stored.expires > time.time()
-
-    def _write(self, key: str, data: bytes, ttl: int, principal: str | None) -> None:
-        stored = Stored(data, file_records.new_version(), int(time.time()) + ttl, principal)
-        file_records.write(self._directory.path_of(key), stored)
-
-    def _remove(self, key: str, *, only_expired: bool) -> bool:
-        try:
-            path = self._directory.path_of(key)
-            stored = file_records.read_header(path)
-        except NotOurs:
-            return False
-        if stored is None or (only_expired and stored.expires > time.time()):
-            return False
-        os.unlink(path)
-        return True
-
     def _remove_if_expired(self, key: str) -> bool:
         with self._locks.held(key):
-            return self._remove(key, only_expired=True)
+            return self._directory.remove(key, only_expired=True)
 
     def _sweep_a_little(self) -> None:
         try:

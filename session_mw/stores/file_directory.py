@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 from session_mw.exceptions import ConfigurationError
 from session_mw.stores import file_records
-from session_mw.stores.file_records import NotOurs, Stored
-from session_mw.stores.keys import KEY
+from session_mw.stores.file_records import BROKEN, NotOurs, Stored
+from session_mw.stores.keys import KEY, warn_of_foreign
 
 SHARDS = [f"{number:02x}" for number in range(256)]
 SECONDS_A_WRITE_MAY_TAKE = 3600
@@ -54,23 +54,49 @@ class Directory:
             pass
         return f"{folder}/{key}"
 
-    def check_there(self) -> None:
-        """Make sure that records that are not found are not gone with the directory.
+    def live(self, key: str) -> Stored | None:
+        """A record that has not ended; None where there is none.
 
         Raises:
-            FileNotFoundError: It was moved or removed, or what it is on is not mounted.
+            FileNotFoundError: The directory is gone: it was moved, or what it is on is not mounted.
         """
-        os.stat(self.path)
+        try:
+            stored = file_records.read(self.path_of(key))
+        except NotOurs:
+            stored = BROKEN
+        if stored is None:
+            os.stat(self.path)
+        elif stored is BROKEN:
+            warn_of_foreign(key)
+        return None if stored is None or stored.expires <= time.time() else stored
 
-    def make_shard(self, key: str) -> None:
-        """Make the folder of ``key``, if it is not there."""
+    def is_taken(self, key: str) -> bool:
+        """Whether a live record, or a file that is not ours, is in the place of ``key``."""
+        try:
+            stored = file_records.read_header(self.path_of(key))
+        except NotOurs:
+            return True
+        return stored is not None and stored.expires > time.time()
+
+    def write(self, key: str, data: bytes, ttl: int, principal: str | None) -> None:
+        """Write a record that ends ``ttl`` seconds from now."""
         folder = f"{self.path}/{key[:2]}"
         if not os.path.isdir(folder):
             os.makedirs(folder, 0o700, exist_ok=True)
+        stored = Stored(data, file_records.new_version(), int(time.time()) + ttl, principal)
+        file_records.write(self.path_of(key), stored)
+
+    def remove(self, key: str, *, only_expired: bool = False) -> bool:
+        """Remove a record of ours; whether there was one."""
+        stored = self.header(key)
+        if stored is None or (only_expired and stored.expires > time.time()):
+            return False
+        os.unlink(self.path_of(key))
+        return True
 
     def keys(self) -> set[str]:
-        """The key of every record. Raises as :meth:`check_there`, like all that follow."""
-        self.check_there()
+        """The key of every record. Raises as :meth:`live`."""
+        os.stat(self.path)
         return {key for shard in SHARDS for key in self._names(shard, KEY)}
 
     def header(self, key: str) -> Stored | None:
@@ -81,8 +107,8 @@ class Directory:
             return None
 
     def headers(self) -> Iterator[tuple[str, Stored]]:
-        """Key and header of every record, a folder at a time."""
-        self.check_there()
+        """Key and header of every record, a folder at a time. Raises as :meth:`live`."""
+        os.stat(self.path)
         for shard in SHARDS:
             yield from self._headers_of(self._names(shard, KEY))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -11,15 +10,13 @@ from typing import Any
 
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import Record
+from session_mw.stores import memcached_values as values
 from session_mw.stores.keys import is_key
 from session_mw.stores.memcached_host import Host
 from session_mw.stores.options import parse_url, positive, seconds, without_password
 
 PORT = 11211
 _TRIES = 100
-_LATEST = 99999999999999
-_HEADER = re.compile(rb"([0-9]{14}):([0-9a-f]{16}):")
-_HEADER_LENGTH = 32
 
 
 def _prefix(text: str) -> str:
@@ -38,19 +35,6 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
 }
 
 
-class Version(bytes):
-    """A record's version, and what tells memcached that nothing was written since it was loaded."""
-
-    def __new__(cls, version: bytes, name: str, cas: bytes, expires: int) -> Version:
-        self = super().__new__(cls, version)
-        self.name, self.cas, self.expires = name, cas, expires
-        return self
-
-    name: str
-    cas: bytes
-    expires: int
-
-
 class MemcachedStore:
     """Sessions in memcached, for any number of machines.
 
@@ -59,8 +43,7 @@ class MemcachedStore:
     down its sessions raise ``StoreError``, and another host never answers for it. There is
     no index of principals.
 
-    A record is ``00001700000000:9f86d081884c7d65:data…``: when it ends, its version, and
-    what was given. The version is not memcached's ``cas`` number, which a touch changes too;
+    The version of a record is not memcached's ``cas`` number, which a touch changes too;
     that number guards each writing between its reading and its storing. So reading is one
     round trip, and so is writing what was read, if nothing came between.
 
@@ -121,38 +104,38 @@ class MemcachedStore:
         """Read a record. A value that is none is a record without data."""
         name = self._prefix + key
         found, cas = self._host(key).call("gets", name)
-        record = _live(found)
+        record = values.live(found)
         if not record or not record.version:
             return record
-        return record._replace(version=Version(record.version, name, cas, record.expires))
+        return record._replace(version=values.Version(record.version, name, cas, record.expires))
 
     def create(self, key: str, data: bytes, ttl: int) -> bool:
         """Write a new record, unless the key is taken."""
         host, name = self._host(key), self._prefix + key
-        version = _new_version()
-        value = _value(_ends(ttl), version, data)
+        version = values.new_version()
+        value = values.packed(values.ends_in(ttl), version, data)
         if host.call("add", name, value, expire=host.expiry(ttl)):
             return True
         found, cas = host.call("gets", name)
-        if _version_in(found) == version:
+        if values.version_in(found) == version:
             # The connection dropped after the server had stored it.
             return True
-        if cas is None or _live(found) is not None:
+        if cas is None or values.live(found) is not None:
             return False
         return bool(host.call("cas", name, value, cas, expire=host.expiry(ttl)))
 
     def update(self, key: str, data: bytes, ttl: int, version: Any) -> bool:
         """Write a record that still has the version."""
-        new = _new_version()
-        value = _value(_ends(ttl), new, data)
+        new = values.new_version()
+        value = values.packed(values.ends_in(ttl), new, data)
         if self._is_as_loaded_and_set(key, value, ttl, version):
             return True
         return self._change(key, ttl, lambda record: value if record.version == version else None, new)
 
     def touch(self, key: str, ttl: int) -> bool:
         """Let the record end ``ttl`` seconds from now."""
-        ends = _ends(ttl)
-        return self._change(key, ttl, lambda record: _value(ends, record.version, record.data))
+        ends = values.ends_in(ttl)
+        return self._change(key, ttl, lambda record: values.packed(ends, record.version, record.data))
 
     def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
@@ -171,7 +154,9 @@ class MemcachedStore:
     def _is_as_loaded_and_set(self, key: str, value: bytes, ttl: int, version: Any) -> bool:
         """Try it without reading again; False says nothing yet: a touch may have come between."""
         # numbers of other hosts are no others than this one's
-        if not isinstance(version, Version) or version.name != self._prefix + key or version.expires <= time.time():
+        if not isinstance(version, values.Version) or version.name != self._prefix + key:
+            return False
+        if version.expires <= time.time():
             return False
         host = self._host(key)
         return bool(host.call("cas", version.name, value, version.cas, expire=host.expiry(ttl)))
@@ -184,7 +169,7 @@ class MemcachedStore:
         host, name = self._host(key), self._prefix + key
         for _ in range(_TRIES):
             found, cas = host.call("gets", name)
-            version, record = _version_in(found), _live(found)
+            version, record = values.version_in(found), values.live(found)
             if new is not None and version == new:
                 return True
             value = changed(record) if record and version else None
@@ -203,30 +188,3 @@ class MemcachedStore:
         if len(self._hosts) == 1:
             return self._hosts[0]
         return max(self._hosts, key=lambda host: hashlib.sha256(f"{host.name} {key}".encode()).digest())
-
-
-def _ends(ttl: int) -> int:
-    return min(int(time.time()) + ttl, _LATEST)
-
-
-def _new_version() -> bytes:
-    return os.urandom(8).hex().encode()
-
-
-def _value(ends: int, version: bytes, data: bytes) -> bytes:
-    return b"%014d:%b:" % (ends, version) + data
-
-
-def _version_in(value: bytes | None) -> bytes | None:
-    head = _HEADER.match(value or b"")
-    return head and head[2]
-
-
-def _live(value: bytes | None) -> Record | None:
-    if value is None:
-        return None
-    head = _HEADER.match(value)
-    if head is None:
-        return Record(b"", b"", _LATEST)
-    expires = int(head[1])
-    return Record(value[_HEADER_LENGTH:], head[2], expires) if expires > int(time.time()) else None
