@@ -169,9 +169,10 @@ def _plot(figure: Any, panels: list[Panel]) -> None:
         for name, curve in panel.curves.items():
             axes.plot(list(curve), list(curve.values()), marker="o", markersize=3, label=name)
         if max(map(max, panel.curves.values())) >= 1000:
-            axes.set_xscale("log")
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel(panel.axis, fontsize=8)
+            axes.set(xscale="log", yscale="log")
+        else:
+            axes.set_ylim(bottom=0)
+        axes.set_xlabel(panel.axis.replace(", ", ",\n"), fontsize=8)
         axes.set_ylabel("µs", fontsize=8)
         axes.tick_params(labelsize=7)
         axes.legend(fontsize=7)

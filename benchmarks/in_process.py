@@ -156,5 +156,6 @@ def _plot(figure: Any, found: dict[Cell, Rounds]) -> None:
         axes.bar([x + n * width for x in range(len(cells))], heights, width, label=one.name)
     axes.set_yscale("log")
     axes.set_ylabel("µs per request (logarithmic)")
-    axes.set_xticks([x + 0.4 for x in range(len(cells))], [cell.scenario.name for cell in cells], rotation=20)
-    axes.legend(ncols=3, fontsize=8)
+    names = [cell.scenario.name.replace(", ", ",\n") for cell in cells]
+    axes.set_xticks([x + 0.4 for x in range(len(cells))], names, fontsize=8)
+    axes.legend(ncols=5, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1))
