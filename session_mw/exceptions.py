@@ -92,3 +92,8 @@ class CookieTooLarge(SessionError, ValueError):
 
 class StoreError(SessionError):
     """The store's driver failed; its own error is the ``__cause__``."""
+
+
+def kind_of(value: object) -> str:
+    """How a message names an object, whose own text may hold a secret."""
+    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"

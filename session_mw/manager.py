@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from session_mw.exceptions import ConfigurationError
+from session_mw.exceptions import ConfigurationError, kind_of
 from session_mw.headers import VARY, Header, with_session_headers
 from session_mw.homes.assembly import cookie_of, home_of
 from session_mw.homes.cookie import CookieHome
@@ -13,7 +13,7 @@ from session_mw.homes.listing import SessionInfo, end_sessions, indexed, list_se
 from session_mw.lazy_dict import UNTOUCHED
 from session_mw.mapping import SETTING_NAMES, settings_from_mapping, unknown_setting
 from session_mw.protocols import Store
-from session_mw.session import NullSession, OpenedSession, Session
+from session_mw.session import NullSession, OpenedSession, Session, check_principal
 from session_mw.settings import SettingNames, Settings
 from session_mw.stores.urls import open_store
 
@@ -155,11 +155,20 @@ class SessionManager:
         Raises:
             ConfigurationError: The sessions are in the cookie, or the store has no index.
             StoreError: The store does not answer.
+            TypeError: The principal is no str.
         """
+        check_principal(principal)
         return list_sessions(indexed(self.store), principal, self.settings.lifetime_seconds)
 
     def end(self, session_id: str) -> None:
-        """End the session that has this :attr:`Session.id`, wherever it is in use."""
+        """End the session that has this :attr:`Session.id`, wherever it is in use.
+
+        Raises:
+            StoreError: The store does not answer.
+            TypeError: The id is no str.
+        """
+        if not isinstance(session_id, str):
+            raise TypeError(f"end() takes a session's id, a str, not {kind_of(session_id)}")
         self._stored().delete(session_id)
 
     def end_all(self, principal: str, *, keep: Session | None = None) -> int:
@@ -173,7 +182,11 @@ class SessionManager:
 
         Raises:
             StoreError: The store does not answer, or new sessions of the principal keep coming.
+            TypeError: The principal is no str, or ``keep`` no session.
         """
+        check_principal(principal)
+        if keep is not None and not isinstance(keep, Session):
+            raise TypeError(f"keep is a session, such as the request's, not {kind_of(keep)}")
         return end_sessions(indexed(self.store), principal, None if keep is None else keep.id)
 
     def close(self) -> None:

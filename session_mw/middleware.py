@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from session_mw.exceptions import ConfigurationError, MissingSession
+from session_mw.exceptions import ConfigurationError, MissingSession, kind_of
 from session_mw.manager import SessionManager
 from session_mw.response import Response, StartResponse
 from session_mw.session import Session
@@ -13,6 +13,8 @@ from session_mw.settings import SettingNames
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_ONE_EACH = "take one of them away, or give one another environ_key, cookie_name and salt"
 
 WSGIApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
@@ -34,6 +36,10 @@ class SessionMiddleware:
         ConfigurationError: A setting is wrong, or a manager and settings are both given.
     """
 
+    app: WSGIApp
+    environ_key: str
+    sessions: SessionManager
+
     def __init__(
         self,
         app: WSGIApp,
@@ -43,10 +49,7 @@ class SessionMiddleware:
         environ_key: str = "session",
         **settings: Unpack[SettingNames],
     ) -> None:
-        if not callable(app):
-            raise ConfigurationError(f"app is a WSGI application, a callable; {type(app).__name__} is none")
-        if not isinstance(environ_key, str) or not environ_key:
-            raise ConfigurationError(f"environ_key is a non-empty str, not {environ_key!r}")
+        _check(app, environ_key, sessions)
         if sessions is not None and (secret_key is not None or settings):
             raise ConfigurationError("give either sessions=manager or a key and settings; the manager has its own")
         self.app = app
@@ -79,10 +82,22 @@ class SessionMiddleware:
         """Whether this request is already served by this manager, further out."""
         if self.sessions.opened(found):
             return not (found._sent or found._abandoned)
+        if isinstance(found, Session):
+            raise ConfigurationError(f"another SessionMiddleware is around this one; {_ONE_EACH}")
         raise ConfigurationError(
-            f"environ[{self.environ_key!r}] is taken by a {type(found).__name__} of something else; "
-            "give this middleware another environ_key, cookie_name and salt"
+            f"environ[{self.environ_key!r}] is taken by {kind_of(found)}; give this middleware another environ_key"
         )
+
+
+def _check(app: object, environ_key: object, sessions: object) -> None:
+    if not callable(app):
+        raise ConfigurationError(f"app is a WSGI application, a callable; {type(app).__name__} is none")
+    if not isinstance(environ_key, str) or not environ_key:
+        raise ConfigurationError(f"environ_key is a non-empty str, not {environ_key!r}")
+    if sessions is not None and not isinstance(sessions, SessionManager):
+        raise ConfigurationError(f"sessions is a SessionManager, not {kind_of(sessions)}")
+    if isinstance(app, SessionMiddleware) and app.environ_key == environ_key and app.sessions is not sessions:
+        raise ConfigurationError(f"app is wrapped in a SessionMiddleware already; {_ONE_EACH}")
 
 
 def get_session(environ: Mapping[str, Any], environ_key: str = "session") -> Session:
@@ -96,5 +111,5 @@ def get_session(environ: Mapping[str, Any], environ_key: str = "session") -> Ses
         return session
     raise MissingSession(
         f"environ[{environ_key!r}] holds no session: wrap the outermost application in "
-        "SessionMiddleware(app, secret_key=...)"
+        "SessionMiddleware(app, secret_key=...), and give get_session the environ_key that it has, if any"
     )

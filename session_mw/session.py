@@ -10,6 +10,19 @@ from session_mw.exceptions import SessionUnavailable
 from session_mw.lazy_dict import LazyDict
 
 
+def check_principal(value: object) -> None:
+    """See that a value can be a principal.
+
+    Raises:
+        TypeError: It is no str, or an empty one.
+        ValueError: It has no bytes in UTF-8.
+    """
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"a principal is a non-empty str, not {value!r}; write str(user.id)")
+    if value.encode(errors="ignore").decode() != value:
+        raise ValueError("a principal may not hold a lone surrogate, which has no bytes in UTF-8")
+
+
 class Session(LazyDict):
     """A dict that survives between a visitor's requests.
 
@@ -120,10 +133,8 @@ class Session(LazyDict):
 
     @principal.setter
     def principal(self, value: str | None) -> None:
-        if value is not None and (not isinstance(value, str) or not value):
-            raise TypeError(f"a principal is a non-empty str or None, not {value!r}; write str(user.id)")
-        if value is not None and value.encode(errors="ignore").decode() != value:
-            raise ValueError("a principal may not hold a lone surrogate, which has no bytes in UTF-8")
+        if value is not None:
+            check_principal(value)
         len(self)
         self._wrote()
         self._principal = value
@@ -158,8 +169,8 @@ class NullSession(Session):
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise SessionUnavailable(
-            "the session is unavailable because no secret key was set. Give SessionMiddleware(app, secret_key=...) "
-            "a long random one (python -m session_mw keygen makes one), or a store"
+            "the session is unavailable because no secret key was set (python -m session_mw keygen makes one): "
+            "SessionMiddleware(app, secret_key=...), or in Flask app.config['SECRET_KEY']. Or give it a store"
         )
 
     __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse

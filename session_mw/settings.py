@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal, NoReturn, TypedDict
 
 from session_mw.cookies import DOMAIN, MAX_COOKIE, NAME, PATH
-from session_mw.exceptions import ConfigurationError
+from session_mw.exceptions import ConfigurationError, kind_of
 from session_mw.keys import key_bytes, warn_if_weak
 from session_mw.protocols import Store, is_store
 
@@ -124,7 +124,7 @@ class Settings:
             raise ConfigurationError(f"digest is 'sha1', 'sha256' or 'sha512', not {self.digest!r}")
         if not (self.store is None or isinstance(self.store, str) or is_store(self.store)):
             # Not shown: a URL in the wrong type may hold a password.
-            raise ConfigurationError(f"store is a URL or an object with a Store's methods, not {_kind(self.store)}")
+            raise ConfigurationError(f"store is a URL or an object with a Store's methods, not {kind_of(self.store)}")
 
     def _check_cookie(self) -> None:
         _match("cookie_name", self.cookie_name, NAME, "letters, digits and !#$%&'*+-.^_`|~ (RFC 6265)")
@@ -187,10 +187,6 @@ _FLAGS = (
 def _has_bytes(text: str) -> bool:
     """Whether UTF-8 can write the text: it cannot where a surrogate stands alone."""
     return text.encode(errors="replace").decode() == text
-
-
-def _kind(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
 
 
 def _match(name: str, value: object, pattern: re.Pattern[str], expected: str) -> None:

@@ -623,3 +623,9 @@ def test_a_request_that_is_over_lends_its_environ_but_not_its_session() -> None:
         client.get("/out")
     with app.request_context(environs[1]):
         assert not flask.session
+
+
+@pytest.mark.parametrize("wrong", [flask.Flask("app"), "a secret key", SessionManager])
+def test_sessions_that_are_no_manager_are_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"sessions is a SessionManager, not .*FlaskSessions\(\) reads"):
+        FlaskSessions(wrong)

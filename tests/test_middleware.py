@@ -256,9 +256,21 @@ def test_of_two_middlewares_with_one_manager_the_outer_one_serves(caplog):
 
 def test_two_middlewares_with_one_environ_key_and_two_managers_are_told():
     inner = SessionMiddleware(page(count), secret_key=KEY)
-    outer = SessionMiddleware(inner, secret_key=OTHER_KEY, cookie_name="other")
-    with pytest.raises(ConfigurationError, match="environ_key"):
+    with pytest.raises(ConfigurationError, match=r"wrapped in a SessionMiddleware already; .*another environ_key"):
+        SessionMiddleware(inner, secret_key=OTHER_KEY, cookie_name="other")
+
+
+def test_two_such_middlewares_with_another_one_between_them_are_told_at_the_first_request():
+    inner = SessionMiddleware(page(count), secret_key=KEY)
+    outer = SessionMiddleware(lambda *request: inner(*request), secret_key=OTHER_KEY, cookie_name="other")
+    with pytest.raises(ConfigurationError, match="another SessionMiddleware is around this one"):
         Server(outer).run()
+
+
+@pytest.mark.parametrize("wrong", [SessionManager, "sqlite:///sessions.db", SessionMiddleware(page(count), KEY)])
+def test_sessions_that_are_no_manager_are_refused(wrong):
+    with pytest.raises(ConfigurationError, match="sessions is a SessionManager, not"):
+        SessionMiddleware(page(count), sessions=wrong)
 
 
 def test_two_middlewares_live_side_by_side(caplog):

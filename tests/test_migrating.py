@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clocks import Clock
-from session_mw.exceptions import StoreError
+from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import Record
 from session_mw.stores.file import FileStore
 from session_mw.stores.memory import MemoryStore
@@ -35,6 +36,13 @@ def old() -> MemoryStore:
 @pytest.fixture
 def moving(new: MemoryStore, old: MemoryStore) -> MigratingStore:
     return MigratingStore(new, old)
+
+
+@pytest.mark.parametrize("wrong", ["sqlite:///sessions.db", MemoryStore, None])
+def test_what_is_no_store_is_refused(wrong: Any) -> None:
+    for stores in ((MemoryStore(), wrong), (wrong, MemoryStore())):
+        with pytest.raises(ConfigurationError, match=r"two stores are needed, not .*open_store"):
+            MigratingStore(*stores)
 
 
 def test_a_record_moves_when_it_is_written(moving: MigratingStore, new: MemoryStore, old: MemoryStore) -> None:

@@ -484,7 +484,7 @@ def test_the_principal_is_kept_beside_the_data(sessions):
 
 @pytest.mark.parametrize("value", [42, "", b"42", 0, ["42"]])
 def test_a_principal_is_a_non_empty_text(sessions, value):
-    with pytest.raises(TypeError, match=r"a principal is a non-empty str or None.*write str\(user.id\)"):
+    with pytest.raises(TypeError, match=r"a principal is a non-empty str.*write str\(user.id\)"):
         sessions.open({}).principal = value
 
 

@@ -748,6 +748,23 @@ def test_the_sessions_of_a_principal_are_listed(clock, sessions, devices):
     assert sessions.sessions_of("nobody") == []
 
 
+@pytest.mark.parametrize("wrong", [42, None, "", b"42"])
+def test_a_principal_that_is_no_str_is_refused_by_who_lists_and_ends(sessions, wrong):
+    for use in (sessions.sessions_of, sessions.end_all):
+        with pytest.raises(TypeError, match=r"a principal is a non-empty str, not .*write str\(user.id\)"):
+            use(wrong)
+
+
+def test_what_is_no_id_or_session_is_refused_by_who_ends(sessions, devices):
+    (listed, *_) = sessions.sessions_of("42")
+    for wrong in (listed, devices[0].open(), None):
+        with pytest.raises(TypeError, match="a session's id, a str, not an object of type"):
+            sessions.end(wrong)
+    with pytest.raises(TypeError, match="keep is a session"):
+        sessions.end_all("42", keep=listed.id)
+    assert all(device.data() for device in devices)
+
+
 def test_one_session_is_ended_from_elsewhere(sessions, devices):
     sessions.end(devices[0].open().id)
     assert [bool(device.data()) for device in devices] == [False, True, True, True]

@@ -12,6 +12,7 @@ from flask.sessions import NullSession as FlaskNullSession
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.datastructures import Headers
 
+from session_mw.exceptions import ConfigurationError, kind_of
 from session_mw.manager import SessionManager
 from session_mw.mapping import settings_from_mapping
 from session_mw.middleware import SessionMiddleware
@@ -48,6 +49,10 @@ class FlaskSessions(SessionInterface):
     """
 
     def __init__(self, sessions: SessionManager | None = None, *, environ_key: str = "session") -> None:
+        if sessions is not None and not isinstance(sessions, SessionManager):
+            raise ConfigurationError(
+                f"sessions is a SessionManager, not {kind_of(sessions)}; FlaskSessions() reads app.config by itself"
+            )
         self.sessions = sessions
         self.environ_key = environ_key
         self._config: Mapping[str, Any] | None = None

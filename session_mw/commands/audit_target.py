@@ -13,7 +13,7 @@ from importlib import import_module
 from inspect import isclass
 from typing import Any
 
-from session_mw.exceptions import SessionError, WeakSecretKeyWarning
+from session_mw.exceptions import SessionError, WeakSecretKeyWarning, kind_of
 from session_mw.manager import SessionManager
 from session_mw.mapping import settings_from_mapping
 from session_mw.protocols import Store
@@ -98,7 +98,7 @@ def _manager_in(found: Any, name: str) -> SessionManager:
         inner = [_part(layer, name) for name in _INNER]
         waiting += [one for one in inner if one is not None and not any(one is other for other in seen)]
     hint = f"; is it a factory? Write {name}()" if callable(found) and not name.endswith("()") else ""
-    raise SessionError(f"{name} is {_kind(found)}, in which there is no SessionMiddleware or SessionManager{hint}")
+    raise SessionError(f"{name} is {kind_of(found)}, in which there is no SessionMiddleware or SessionManager{hint}")
 
 
 def _manager_of(layer: Any, app: Any) -> SessionManager | None:
@@ -119,10 +119,6 @@ def _part(layer: Any, name: str) -> Any:
         return None if isclass(layer) else getattr(layer, name, None)
     except Exception:  # noqa: BLE001 (an application raises what it likes)
         return None
-
-
-def _kind(found: Any) -> str:
-    return f"the class {found.__name__}" if isclass(found) else f"an object of type {type(found).__name__}"
 
 
 # An .ini file

@@ -19,7 +19,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from session_mw.protocols import Record, Store, is_indexed
+from session_mw.exceptions import ConfigurationError, kind_of
+from session_mw.protocols import Record, Store, is_indexed, is_store
 
 # no serializer of ours begins so
 MARKER = b"\x00session_mw moves\x00"
@@ -39,6 +40,9 @@ class MigratingStore:
     Args:
         new: Where records go.
         old: Where they are now. Both are closed by :meth:`close`.
+
+    Raises:
+        ConfigurationError: One of them is no store.
     """
 
     def __new__(cls, new: Store, old: Store) -> MigratingStore:
@@ -47,6 +51,9 @@ class MigratingStore:
         return object.__new__(IndexedMigratingStore if listed else cls)
 
     def __init__(self, new: Store, old: Store) -> None:
+        for store in (new, old):
+            if not is_store(store):
+                raise ConfigurationError(f"two stores are needed, not {kind_of(store)}; open_store(url) makes one")
         self._new = new
         self._old = old
         self._indexed_new = new if is_indexed(new) else None
