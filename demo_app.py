@@ -107,12 +107,12 @@ def main() -> None:
     secret_key = os.environ.get("SECRET_KEY") or generate()
     if not os.environ.get("SECRET_KEY"):
         print("SECRET_KEY is not set: using a random key, so cookie sessions end with this process.", flush=True)
+    logging.basicConfig(level=logging.INFO)
     try:
         wrapped = SessionMiddleware(app, secret_key=secret_key, store=options.store)
-    except ConfigurationError as error:
+        serve(wrapped, host=options.host, port=options.port)
+    except (ConfigurationError, OSError) as error:
         parser.error(str(error))
-    logging.basicConfig(level=logging.INFO)
-    serve(wrapped, host=options.host, port=options.port)
 
 
 if __name__ == "__main__":

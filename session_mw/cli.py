@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from session_mw.commands.audit import audit
-from session_mw.commands.audit_target import PREFIX, find_target
+from session_mw.commands.audit_ini import PREFIX
+from session_mw.commands.audit_target import find_target
 from session_mw.commands.findings import FAIL, as_table
-from session_mw.commands.inspect import KEY_VARIABLE, as_text, find_token, inspect
+from session_mw.commands.inspect import KEY_VARIABLE, as_text, find_tokens, inspect
 from session_mw.commands.sweep import URL_VARIABLE, Bar, counted, open_existing, sweep
 from session_mw.exceptions import SessionError
 from session_mw.keys import generate
@@ -70,8 +71,11 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
 
 def _inspect(options: argparse.Namespace) -> int:
     text = _standard_input() if options.text == "-" else options.text
-    report = inspect(find_token(text), salt=options.salt)
+    token, *others = find_tokens(text)
+    report = inspect(token, salt=options.salt)
     print(json.dumps(report, indent=2) if options.json else as_text(report))
+    if others:
+        print(f"session-mw: {len(others)} more there; of two genuine ones, none is trusted", file=sys.stderr)
     return 1 if report["verified"] is False else 0
 
 

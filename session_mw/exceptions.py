@@ -82,7 +82,7 @@ class CookieTooLarge(SessionError, ValueError):
 
     def __init__(self, size: int, limit: int, largest: str) -> None:
         super().__init__(
-            f"the session cookie would be {size} bytes; browsers keep {limit} and drop the rest. "
+            f"the session cookie would be {size} bytes; browsers drop one of more than {limit}, and keep the old one. "
             f"Largest keys, in bytes of JSON: {largest}. "
             "Keep less in the session, or move it to the server: store='sqlite:///sessions.db'"
         )

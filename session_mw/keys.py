@@ -33,6 +33,8 @@ _EXAMPLES = frozenset(
     b"this is a secret key",
     b"your secret key here",
 }
+# In no random key; whoever copied a line of documentation left them in.
+_PHRASES = (b"long random", b"change me", b"change-me", b"change_me", b"changeme", b"your-secret", b"your secret")
 
 
 def generate() -> str:
@@ -63,8 +65,11 @@ def key_bytes(name: str, key: object) -> bytes:
 
 
 def is_weak(key: bytes) -> bool:
-    """Whether the key is short, one character repeated, or known from documentation."""
-    return len(key) < MIN_LENGTH or len(set(key)) < 4 or key.strip().lower() in _EXAMPLES
+    """Whether the key is short, of few characters, or known from documentation."""
+    if len(key) < MIN_LENGTH or len(set(key)) < 4:
+        return True
+    lower = key.strip().lower()
+    return lower in _EXAMPLES or any(phrase in lower for phrase in _PHRASES)
 
 
 def warn_if_weak(name: str, key: bytes) -> None:

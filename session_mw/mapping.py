@@ -64,7 +64,8 @@ def settings_from_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 def unknown_setting(name: str, known: tuple[str, ...] = SETTING_NAMES) -> ConfigurationError:
     """The error for a name that is no setting, with the nearest one that is."""
-    near = get_close_matches(name, known, n=1, cutoff=0.4)
+    ours = FLASK_NAMES.get(name.upper())
+    near = [ours] if ours in known else get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else f"; the settings are {', '.join(known)}"
     return ConfigurationError(f"{name!r} is not a setting{hint}")
 

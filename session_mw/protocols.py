@@ -165,9 +165,12 @@ class SweepableStore(Protocol):
         """
 
 
+STORE_METHODS = ("load", "create", "update", "touch", "delete", "close")
+
+
 def is_store(candidate: object) -> TypeGuard[Store]:
     """Whether it has a store's methods; ``isinstance`` does not see those that a proxy passes on (Python 3.12)."""
-    return not isinstance(candidate, type) and _has(candidate, "load create update touch delete close")
+    return not isinstance(candidate, type) and _has(candidate, *STORE_METHODS)
 
 
 def is_indexed(store: object) -> TypeGuard[IndexedStore]:
@@ -177,8 +180,8 @@ def is_indexed(store: object) -> TypeGuard[IndexedStore]:
 
 def is_sweepable(store: object) -> TypeGuard[SweepableStore]:
     """Whether it is a store whose expired records are swept."""
-    return _has(store, "count_expired sweep")
+    return _has(store, "count_expired", "sweep")
 
 
-def _has(candidate: object, methods: str) -> bool:
-    return all(callable(getattr(candidate, name, None)) for name in methods.split())
+def _has(candidate: object, *methods: str) -> bool:
+    return all(callable(getattr(candidate, name, None)) for name in methods)

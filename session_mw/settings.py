@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn, TypedDict
 from session_mw.cookies import DOMAIN, MAX_COOKIE, NAME, PATH
 from session_mw.exceptions import ConfigurationError, kind_of
 from session_mw.keys import key_bytes, warn_if_weak
-from session_mw.protocols import Store, is_store
+from session_mw.protocols import STORE_METHODS, Store, is_store
 
 # A browser caps a cookie's age at 400 days (RFC 6265bis); this bound only keeps dates printable.
 MAX_LIFETIME = 1000 * 366 * 86400
@@ -124,7 +124,9 @@ class Settings:
             raise ConfigurationError(f"digest is 'sha1', 'sha256' or 'sha512', not {self.digest!r}")
         if not (self.store is None or isinstance(self.store, str) or is_store(self.store)):
             # Not shown: a URL in the wrong type may hold a password.
-            raise ConfigurationError(f"store is a URL or an object with a Store's methods, not {kind_of(self.store)}")
+            raise ConfigurationError(
+                f"store is a URL or an object with the methods {', '.join(STORE_METHODS)}, not {kind_of(self.store)}"
+            )
 
     def _check_cookie(self) -> None:
         _match("cookie_name", self.cookie_name, NAME, "letters, digits and !#$%&'*+-.^_`|~ (RFC 6265)")

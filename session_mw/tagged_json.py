@@ -55,7 +55,7 @@ def _problem(error: Exception) -> str:
         return str(error)
     if isinstance(error, RecursionError):
         return f"it is nested deeper than {MAX_DEPTH} levels"
-    return f"{type(error).__name__} while it was written as JSON; use plain types and keys that sort"
+    return f"{type(error).__name__} while it was written as JSON; use plain types"
 
 
 def _path_of_problem(value: Any, depth: int = MAX_DEPTH) -> str:

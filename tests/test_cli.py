@@ -175,6 +175,15 @@ def test_inspect_finds_the_token_in_a_line_a_response_or_a_cookie_jar(inspect, l
     assert inspect(line.format(FLASK))["data"] == {"a": 1}
 
 
+def test_inspect_says_that_there_are_more_tokens(capsys):
+    main(["inspect", f"session={FLASK}; session={ARTICLE}; session={FLASK}"])
+    out, err = capsys.readouterr()
+    assert '"a": 1' in out
+    assert err == "session-mw: 1 more there; of two genuine ones, none is trusted\n"
+    main(["inspect", f"session={FLASK}"])
+    assert capsys.readouterr().err == ""
+
+
 def test_inspect_reads_standard_input(inspect, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"Cookie: session={FLASK}\n"))
     assert inspect("-")["data"] == {"a": 1}

@@ -350,6 +350,8 @@ def test_json_holds_the_columns(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 APP = f"""
+import os
+
 from session_mw import SessionMiddleware, SessionManager
 
 print("a greeting from the application")
@@ -369,6 +371,12 @@ def needs(argument):
 
 def breaks():
     raise RuntimeError({STRONG!r})
+
+def looks():
+    return os.environ["NO_SUCH_VARIABLE"]
+
+def nested():
+    return make
 
 def leaves():
     raise SystemExit(0)
@@ -405,14 +413,16 @@ def test_a_python_target_is_found(target: str, name: str, capsys: pytest.Capture
         ("auditapp:", "neither module:attribute nor path.ini#section"),
         ("nosuchmodule:app", "No module named 'nosuchmodule'"),
         ("auditapp:nothing", "has no 'nothing'"),
-        ("auditapp:app", "is it a factory? Write app()"),
+        ("auditapp:app", "no SessionMiddleware or SessionManager; name what SessionMiddleware(...) returned"),
+        ("auditapp:nested", "is it a factory? Write nested()"),
         ("auditapp:SessionManager", "the class SessionManager"),
         ("auditapp:Outer", "the class Outer"),
         ("auditapp:needs()", "calling auditapp:needs() failed: TypeError"),
-        ("auditapp:breaks()", "calling auditapp:breaks() failed: RuntimeError"),
+        ("auditapp:breaks()", "calling auditapp:breaks() failed: RuntimeError at {here}/auditapp.py:"),
+        ("auditapp:looks()", "calling auditapp:looks() failed: KeyError at {here}/auditapp.py:"),
         ("auditapp:leaves()", "calling auditapp:leaves() failed: SystemExit"),
         ("auditwrong:app", "lifetime is a timedelta or a number of seconds"),
-        ("auditsyntax:app", "importing 'auditsyntax' failed: SyntaxError"),
+        ("auditsyntax:app", "importing 'auditsyntax' failed: SyntaxError at {here}/auditsyntax.py:1"),
         ("missing.ini", "No such file or directory"),
     ],
 )
@@ -425,8 +435,22 @@ def test_a_bad_target_is_one_line(target: str, says: str, capsys: pytest.Capture
     assert (status, out) == (1, "")
     assert err.startswith("session-mw: ")
     assert err.count("\n") == 1
-    assert says in err
+    assert says.format(here=os.getcwd()) in err
     assert STRONG not in err
+
+
+def test_a_pyramid_app_is_looked_into(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyramid")
+    write(
+        "auditpyramid.py",
+        "from pyramid.config import Configurator\n"
+        f"settings = {{'session.secret_key': {STRONG!r}, 'session.cookie_name': 'fromsettings'}}\n"
+        "config = Configurator(settings=settings)\nconfig.include('session_mw.adapters.pyramid')\n"
+        "app = config.make_wsgi_app()\nplain = Configurator().make_wsgi_app()\n",
+    )
+    out = run(capsys, "auditpyramid:app", "--json")[1]
+    assert {one["attribute"]: one["value"] for one in json.loads(out)}["cookie_name"] == "fromsettings"
+    assert "no SessionMiddleware" in run(capsys, "auditpyramid:plain")[2]
 
 
 def test_a_flask_app_is_looked_into(capsys: pytest.CaptureFixture[str]) -> None:

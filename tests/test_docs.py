@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from session_mw import SessionMiddleware
+from wsgi_client import KEY
 
 DOCS = Path(__file__).parent.parent / "docs"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -35,7 +36,6 @@ GIVEN: dict[str, dict[str, Any]] = {
     "key-rotation.md": {
         "SessionMiddleware": SessionMiddleware,
         "app": lambda environ, start_response: [],
-        "logging": logging,
         "OLD": "an-old-key-of-32-characters-0000",
         "NEW": "a-new-key-of-33-characters-000000",
     }
@@ -55,6 +55,7 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
     code = code_of(page)
     for package in dict.fromkeys(_IMPORT.findall(code)):
         pytest.importorskip(package)
+    monkeypatch.setenv("SECRET_KEY", KEY)
     # Pages that open a store in a file name it without a directory.
     monkeypatch.chdir(tmp_path)
     # Flask and Pyramid look for the module that calls them.

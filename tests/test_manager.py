@@ -271,7 +271,7 @@ def test_too_large_a_cookie_is_named_with_its_size_largest_keys_and_remedy():
     with pytest.raises(CookieTooLarge) as caught:
         sessions.commit(session)
     message = str(caught.value)
-    assert f"would be {caught.value.size} bytes; browsers keep 4096" in message
+    assert f"would be {caught.value.size} bytes; browsers drop one of more than 4096" in message
     assert "Largest keys, in bytes of JSON: 'text' 9009, 'cart' 311, 'other' 210." in message
     assert "store='sqlite:///sessions.db'" in message
     assert noise(9000)[:20] not in message
@@ -294,7 +294,7 @@ def test_a_value_that_cannot_be_written_is_named():
     sessions = SessionManager(KEY)
     session = opened(sessions, written({"cart": [1]}))
     session["cart"].append({1, 2})
-    with pytest.raises(NotSerializable, match=r"session\['cart'\]\[1\] cannot be saved: set is not a type"):
+    with pytest.raises(NotSerializable, match=r"session\['cart'\]\[1\] cannot be saved: set is no type"):
         sessions.commit(session)
 
 

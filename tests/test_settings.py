@@ -235,6 +235,7 @@ def test_a_list_of_keys_is_no_key():
         *["super-secret-key", "Super-Secret-Key", " super-secret-key\n", "thisisasecretkey", "hard to guess string"],
         *['_5#y2L"F4Q8z\n\xec]/', b'_5#y2L"F4Q8z\n\xec]/', "A0Zr98j/3yX R~XHH!jmN]LWX/,?RT"],
         "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
+        *["changeme" * 4, "your-secret-key-here-your-secret", "A long random text, 32 characters or more"],
     ],
 )
 def test_a_short_or_well_known_key_is_warned_of_at_the_line_that_gives_it(key):

@@ -350,3 +350,17 @@ def test_what_the_writer_writes_the_reader_reads_and_writes_the_same(data):
         again = JSON.loads(payload)
         assert JSON.loads(JSON.dumps(again)).keys() == again.keys()
         assert JSON.dumps(JSON.loads(JSON.dumps(again))) == JSON.dumps(again)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({"cart": {"17": 1, 17: 2}}, r"\['cart'\] .*its keys '17' and 17 are the same as JSON text; write str keys"),
+        ({True: 1, "true": 2}, "its keys True and 'true' are the same"),
+        ({"a": {(1, 2): 3}}, r"\['a'\] .*its key \(1, 2\) is no str"),
+        ({"a": [{1: 1, "b": 2}]}, r"\['a'\]\[0\] .*do not sort together; write str keys"),
+    ],
+)
+def test_a_key_that_json_cannot_hold_is_named(data, problem):
+    with pytest.raises(NotSerializable, match=problem):
+        TaggedJSON().dumps(data)

@@ -106,7 +106,7 @@ def _token(settings: Settings) -> Iterator[Finding]:
 
 def _lifetimes(settings: Settings) -> Iterator[Finding]:
     idle, absolute, leeway = settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds
-    yield Finding("lifetime", _span(idle), *_idle(idle), "ASVS 7.3.1; RFC 6265bis 5.5")
+    yield Finding("lifetime", _span(idle), *_idle(settings, idle), "ASVS 7.3.1; RFC 6265bis 5.5")
     yield Finding("absolute_lifetime", *_absolute(absolute), "ASVS 7.3.2")
     on = settings.refresh_each_request
     why = (
@@ -125,12 +125,13 @@ def _lifetimes(settings: Settings) -> Iterator[Finding]:
     yield Finding("leeway", f"{leeway} s", OK if leeway <= 300 else WARN, why, "ASVS 9.2.1")
 
 
-def _idle(seconds: int) -> tuple[str, str]:
+def _idle(settings: Settings, seconds: int) -> tuple[str, str]:
+    last = "writing" if settings.store is None else "use"
     if seconds > 400 * DAY:
         return WARN, "browsers keep no cookie for more than 400 days; a stolen one would be good for longer"
     if seconds > 31 * DAY:
-        return WARN, "a stolen cookie is good for more than a month after its last use"
-    return OK, "how long a cookie is good after its last use; shorten it where a stolen one does harm"
+        return WARN, f"a stolen cookie is good for more than a month after its last {last}"
+    return OK, f"how long a cookie is good after its last {last}; shorten it where a stolen one does harm"
 
 
 def _absolute(seconds: int | None) -> tuple[str, str, str]:

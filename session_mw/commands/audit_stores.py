@@ -49,10 +49,11 @@ def judge_store(settings: Settings, store: Store | None) -> Iterator[Finding]:
         yield Finding("store", place.shown, verdict, why, "")
         yield from _rights(place, settings.store_encryption)
         yield from _connection(place, settings.store_encryption)
-    on = settings.store_encryption or found == "memory://"
-    why = (
-        "a copy of the store tells nothing" if on else "whoever copies the store or a backup of it reads every session"
-    )
+    in_memory = found == "memory://"
+    on = settings.store_encryption or in_memory
+    why = "whoever copies the store or a backup of it reads every session"
+    if on:
+        why = "no copy is made of a process's memory" if in_memory else "a copy of the store tells nothing"
     yield Finding("store_encryption", str(settings.store_encryption), OK if on else WARN, why, "ASVS 11.3.2, 14.2.4")
 
 

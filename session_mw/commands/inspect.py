@@ -23,18 +23,18 @@ _BETWEEN_WORDS = re.compile(r"[;\s]+")
 _TOKEN = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{1,11}\.[A-Za-z0-9_-]+")
 
 
-def find_token(text: str) -> str:
-    """The token in a text: itself, or that of a ``Cookie`` or ``Set-Cookie`` line, a whole response or a cookie jar.
+def find_tokens(text: str) -> list[str]:
+    """The tokens in a text: itself, or those of a ``Cookie`` or ``Set-Cookie`` line, a whole response or a cookie jar.
 
-    Of several values that look like a token the first that can be decoded counts.
+    Those that can be decoded come first.
 
     Raises:
         SessionError: Nothing in the text looks like a token.
     """
     values = [word.rpartition("=")[2].strip('"') for word in _BETWEEN_WORDS.split(text)]
-    tokens = [value for value in values if _TOKEN.fullmatch(value)]
+    tokens = dict.fromkeys(value for value in values if _TOKEN.fullmatch(value))
     if tokens:
-        return next(filter(_can_be_decoded, tokens), tokens[0])
+        return sorted(tokens, key=_can_be_decoded, reverse=True)
     raise SessionError(
         "nothing there looks like a signed token (payload.timestamp.signature); the cookie of a stored session "
         "holds only an id, and an encrypted one cannot be looked into"
@@ -73,7 +73,11 @@ def inspect(token: str, *, salt: str = "cookie-session") -> dict[str, Any]:
 
 def as_text(report: dict[str, Any]) -> str:
     """The report for a person to read."""
-    verdicts = {None: f"not checked: set {KEY_VARIABLE}", True: "yes", False: "NO: made with another key, or changed"}
+    verdicts = {
+        None: f"not checked: set {KEY_VARIABLE}",
+        True: "yes",
+        False: "NO: made with another key or salt (--salt), or changed",
+    }
     old = ", by itsdangerous's clock before 1.0 (from 2011)" if report["epoch"] == 2011 else ""
     lines = {
         "payload": report["payload"] + (" (compressed)" if report["compressed"] else ""),

@@ -71,7 +71,7 @@ def pack(serializer: Serializer, session: Session) -> bytes:
     try:
         return serializer.dumps(_with_hidden(data, session))
     except NotSerializable as error:
-        if isinstance(error.__cause__, TypeError) and not error.path:
+        if not error.path and (CREATED in data or PRINCIPAL in data):
             _check_keys(data, error)
         raise
 
@@ -135,9 +135,12 @@ def _is_as_read(serializer: Serializer, session: Session, read: bytes) -> bool:
 
 
 def _check_keys(data: dict[Any, Any], error: NotSerializable) -> None:
-    for key in data:
-        if not isinstance(key, str):
-            raise NotSerializable(f"[{key!r}]", f"its key is not a str; write {str(key)!r}") from error
+    """Name a key that is no str, where it is what keeps the data from being written beside what is hidden."""
+    others = [key for key in data if not isinstance(key, str)]
+    try:
+        sorted(data)
+    except TypeError:
+        raise NotSerializable(f"[{others[0]!r}]", f"its key is not a str; write {str(others[0])!r}") from error
 
 
 def _with_hidden(data: dict[str, Any], session: Session) -> dict[str, Any]:

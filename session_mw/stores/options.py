@@ -129,7 +129,7 @@ def nearest(name: str, names: Collection[str]) -> str:
     """The end of a message about an unknown name: the nearest known one, and all of them."""
     close = difflib.get_close_matches(name.lower(), names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}Known are: {', '.join(sorted(names)) or 'none'}"
+    return f"{hint}known are: {', '.join(sorted(names)) or 'none'}"
 
 
 def seconds(text: str) -> float:

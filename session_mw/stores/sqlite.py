@@ -47,12 +47,14 @@ class SQLiteStore:
     def __init__(self, path: str | os.PathLike[str], *, table: str = "sessions", timeout: float = 5.0) -> None:
         self._path = os.path.abspath(os.fspath(path))
         self._table = _checked_table(table)
-        _make_private(self._path)
+        is_new = _make_private(self._path)
         self._links = Links(self._path, timeout)
         self._sql = statements_for(self._table)
         # not from 0, or processes that make few records would never sweep
         self._turns = itertools.count(secrets.randbelow(SWEEP_ONE_IN))
         self._prepare_file()
+        if not is_new:
+            _warn_of_readers(self._path)
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {self._path!r} table={self._table!r}>"
@@ -170,12 +172,13 @@ def _checked_table(table: str) -> str:
         raise ConfigurationError(f"table={table!r} {problem}") from None
 
 
-def _make_private(path: str) -> None:
-    """Make the file before SQLite does: its journals take over the file's mode."""
+def _make_private(path: str) -> bool:
+    """Make the file before SQLite does, whose journals take over the file's mode; whether it was not there."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        return True
     except FileExistsError:
-        _warn_of_readers(path)
+        return False
     except OSError as error:
         raise ConfigurationError(f"{path!r} cannot be made: {error.strerror}; does its directory exist?") from error
 

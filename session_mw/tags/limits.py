@@ -23,7 +23,7 @@ def check_limits(payload: bytes) -> None:
     if len(payload) <= 2 * MAX_DEPTH:
         return
     if len(payload) > MAX_PAYLOAD:
-        raise Refused(f"{len(payload)} bytes of JSON are more than {MAX_PAYLOAD}")
+        raise Refused(f"{len(payload)} bytes of JSON are more than {MAX_PAYLOAD}; keep the id of large data here only")
     # replace() finds with memchr, count() looks at each byte.
     outside = len(payload.replace(b"{", b"")) + len(payload.replace(b"[", b""))
     if 2 * len(payload) - outside > MAX_DEPTH and _is_too_deep(payload):

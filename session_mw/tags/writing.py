@@ -86,9 +86,25 @@ def _tag_other(value: Any) -> Any:
 
 
 def _check_keys(keys: Iterable[Any]) -> None:
-    texts = [key if isinstance(key, str) else _encode({key: 0})[2:-4] for key in keys]
-    if len(set(texts)) != len(texts):
-        raise Refused("two of its keys are the same as JSON text")
+    """See that JSON can hold keys of which some are no str, and that the texts they become are distinct."""
+    by_text: dict[str, Any] = {}
+    for key in keys:
+        if not isinstance(key, (str, int, float, type(None))):
+            raise Refused(f"its key {key!r} is no str, and JSON has no other keys")
+        text = key if isinstance(key, str) else _encode({key: 0})[2:-4]
+        if text in by_text:
+            raise Refused(f"its keys {by_text[text]!r} and {key!r} are the same as JSON text; write str keys")
+        by_text[text] = key
+    if not _sort(by_text.values()):
+        raise Refused("its keys are of types that do not sort together; write str keys")
+
+
+def _sort(keys: Iterable[Any]) -> bool:
+    try:
+        sorted(keys)
+    except TypeError:
+        return False
+    return True
 
 
 def _http_date(value: datetime) -> str:
@@ -106,7 +122,7 @@ def _default(value: Any) -> Any:
         return _escape(dataclasses.asdict(value))
     if callable(getattr(value, "__html__", None)):
         return str(value.__html__())
-    raise Refused(f"{type(value).__name__} is not a type that JSON or a tag can hold")
+    raise Refused(f"{type(value).__name__} is no type that a session can hold; write a list, a dict, a str or a number")
 
 
 def _escape(value: Any) -> Any:
