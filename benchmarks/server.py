@@ -59,7 +59,7 @@ def run(quick: bool, full: bool) -> Report:
         return report
     pairs = [Pair(n, s) for n, s in product(CONTENDERS, SCENARIOS) if n != BARE.name or s == "untouched"]
     rates: Rates = {pair: [] for pair in pairs}
-    for _ in range(2 if quick else 15 if full else 4):
+    for _ in range(2 if quick else 15 if full else 5):
         for pair in pairs:
             with _serving(pair) as server:
                 rates[pair].append(_load(server, seconds=1))

@@ -71,7 +71,7 @@ class SessionMiddleware:
         try:
             body = self.app(environ, response.start)
             if type(body) is list and response.status is not None and response.added is None:
-                response.commit()
+                start_response(response.status, sessions.respond(session, response.headers))
                 return body
             return response.send(body, environ)
         except BaseException:

@@ -17,7 +17,7 @@ class Response:
 
     # No __init__, whose call is a tenth of what a request without a cookie takes: the middleware
     # fills what stands first.
-    __slots__ = ("_file", "_headers", "_write", "added", "failed", "session", "sessions", "start_response", "status")
+    __slots__ = ("_file", "_write", "added", "failed", "headers", "session", "sessions", "start_response", "status")
 
     sessions: SessionManager
     session: Session
@@ -29,8 +29,9 @@ class Response:
     """The session's headers; None before the commit."""
     failed: bool
     """Whether the last commit raised."""
+    headers: list[Header]
+    """The application's, a copy, once it has called :meth:`start`."""
     _file: object
-    _headers: list[Header]
     _write: Callable[[bytes], object]
 
     def watch_files(self, environ: dict[str, Any]) -> None:
@@ -50,7 +51,7 @@ class Response:
         if self.status is not None:
             return self._restart(status, headers, exc_info)
         self.status = status
-        self._headers = [*headers]
+        self.headers = [*headers]
         return self
 
     def _restart(self, status: str, headers: list[Header], exc_info: Any) -> Callable[[bytes], object]:
@@ -63,7 +64,7 @@ class Response:
         if self.added is not None:
             return self._start_again(self.added, status, headers, exc_info)
         self.status = status
-        self._headers = [*headers]
+        self.headers = [*headers]
         return self
 
     def _start_again(
@@ -95,7 +96,7 @@ class Response:
             raise
         self.failed = False
         session._sent = True
-        headers = with_session_headers(self._headers, added, session, sessions.cookie_name)
+        headers = with_session_headers(self.headers, added, session, sessions.cookie_name)
         self._write = self.start_response(status, headers)
 
     def send(self, body: Iterable[bytes], environ: dict[str, Any]) -> Iterable[bytes]:
