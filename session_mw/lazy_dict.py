@@ -112,8 +112,8 @@ class LazyDict(dict[str, Any]):
 
     def _warn_of_late_change(self) -> None:
         logger.warning(
-            "the session was changed after the response's headers were sent, so no cookie can carry it: %s:%d. "
-            "Change it before the first part of the body",
+            "the session was changed after the response's headers were sent, so no cookie can carry it (one that is "
+            "in a store already is saved at the body's end): %s:%d. Change it before the first part of the body",
             *place_of_caller(),
         )
 
