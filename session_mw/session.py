@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
+from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import SessionUnavailable
 from session_mw.lazy_dict import LazyDict
 
@@ -147,7 +148,7 @@ class Session(LazyDict):
         len(self)
         self._renewed = True
         self._wrote()
-        dict.pop(self, "_csrf_token", None)
+        dict.pop(self, CSRF_KEY, None)
 
     def invalidate(self) -> None:
         """Empty the session and end it for good, also its absolute lifetime: to be called at log-out."""

@@ -83,7 +83,12 @@ def test_a_log_out_removes_from_both(moving: MigratingStore, new: MemoryStore, o
 
 @pytest.mark.parametrize("step", ["create", "update"])
 def test_a_log_out_in_the_middle_of_a_move_is_not_undone(
-    moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch, step: str
+    moving: MigratingStore,
+    new: MemoryStore,
+    old: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
+    step: str,
 ) -> None:
     old.create(KEY, b"old", 60)
     version = loaded(moving, KEY).version
@@ -93,9 +98,12 @@ def test_a_log_out_in_the_middle_of_a_move_is_not_undone(
         moving.delete(KEY)
         return write(*record)  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(new, step, log_out_first)
-    moving.update(KEY, b"new", 60, version)
+    with monkeypatch.context() as patch:
+        patch.setattr(new, step, log_out_first)
+        assert moving.update(KEY, b"new", 60, version) is False
     assert moving.load(KEY) is None
+    assert moving.touch(KEY, 60) is False
+    clock.advance(1)
     assert new.load(KEY) is None
 
 
@@ -171,18 +179,52 @@ def test_a_version_that_is_not_the_records_writes_nothing(
     assert loaded(moving, KEY).data == b"1"
 
 
-def test_what_a_killed_writer_could_not_clear_does_not_come_back(
-    moving: MigratingStore, old: MemoryStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+def test_an_old_record_that_could_not_be_removed_is_no_failure_and_does_not_come_back(
+    moving: MigratingStore,
+    old: MemoryStore,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     old.create(KEY, b"1", 600)
     version = loaded(moving, KEY).version
     with monkeypatch.context() as patch:
         patch.setattr(old, "delete", down)
-        with pytest.raises(StoreError):
-            moving.update(KEY, b"2", 60, version)
+        assert moving.update(KEY, b"2", 60, version) is True
+    assert "could not be removed" in caplog.text
+    assert moving.touch(KEY, 900)
+    clock.advance(899)
     assert loaded(moving, KEY).data == b"2"
-    clock.advance(61)
+    clock.advance(1)
     assert moving.load(KEY) is None
+
+
+def test_a_record_that_moves_ends_when_its_writer_said(moving: MigratingStore, old: MemoryStore) -> None:
+    old.create(KEY, b"1", 600)
+    assert moving.update(KEY, b"2", 60, loaded(moving, KEY).version)
+    assert loaded(moving, KEY).expires == int(time.time()) + 60
+
+
+def test_an_update_that_writes_nothing_leaves_the_old_record_its_time(
+    moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.create(KEY, b"1", 600)
+    expires = loaded(old, KEY).expires
+    assert moving.update(KEY, b"2", 60, ("old", "another")) is False
+    monkeypatch.setattr(new, "update", down)
+    with pytest.raises(StoreError):
+        moving.update(KEY, b"2", 60, loaded(moving, KEY).version)
+    assert loaded(moving, KEY).expires == expires
+
+
+def test_a_log_out_reaches_the_new_store_where_the_old_one_is_down(
+    moving: MigratingStore, new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new.create(KEY, b"2", 60)
+    monkeypatch.setattr(old, "delete", down)
+    with pytest.raises(StoreError):
+        moving.delete(KEY)
+    assert new.load(KEY) is None
 
 
 def test_the_next_writer_clears_what_a_killed_one_could_not(
@@ -195,11 +237,39 @@ def test_the_next_writer_clears_what_a_killed_one_could_not(
     assert old.load(KEY) is None
 
 
-def test_a_touch_moves_the_end_in_both_stores(moving: MigratingStore, new: MemoryStore, old: MemoryStore) -> None:
+def test_a_touch_lets_no_old_record_outlive_the_one_that_has_taken_its_place(
+    moving: MigratingStore, new: MemoryStore, old: MemoryStore
+) -> None:
     old.create(KEY, b"1", 60)
     new.create(KEY, b"2", 60)
     assert moving.touch(KEY, 600)
-    assert loaded(new, KEY).expires == loaded(old, KEY).expires == int(time.time()) + 600
+    assert loaded(new, KEY).expires == int(time.time()) + 600
+    assert loaded(old, KEY).expires == int(time.time()) + 60
+
+
+def test_a_marker_is_not_touched_for_a_session(moving: MigratingStore, new: MemoryStore) -> None:
+    new.create(KEY, MARKER, 60)
+    assert moving.touch(KEY, 600) is False
+
+
+def test_a_touch_finds_a_record_that_moves_while_it_looks(
+    moving: MigratingStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.create(KEY, b"1", 60)
+    touch = old.touch
+
+    def move_first(key: str, ttl: int) -> bool:
+        add(moving, KEY, 1)
+        return touch(key, ttl)
+
+    monkeypatch.setattr(old, "touch", move_first)
+    assert moving.touch(KEY, 600) is True
+    assert loaded(moving, KEY).expires == int(time.time()) + 600
+
+
+def test_a_move_to_a_store_that_is_itself_moving_is_refused(moving: MigratingStore, old: MemoryStore) -> None:
+    with pytest.raises(ConfigurationError, match=r"MigratingStore\(newest, MigratingStore\(new, old\)\)"):
+        MigratingStore(moving, old)
 
 
 @pytest.mark.parametrize("moved_by_another", [False, True])
@@ -224,7 +294,7 @@ def test_a_late_writer_undoes_neither_a_log_out_nor_a_move(
 
     monkeypatch.setattr(old, "load", overtaken)
     assert moving.update(KEY, b"2", 60, version) is False
-    found = new.load(KEY)
+    found = moving.load(KEY)
     assert (found and found.data) == (b"other" if moved_by_another else None)
 
 
@@ -273,5 +343,4 @@ def test_writers_and_a_log_out_cross_without_losing_either(tmp_path: Path) -> No
 
         at_once(work)
         assert moving.load(ended) is None
-        assert new.load(ended) is None
     moving.close()

@@ -21,6 +21,7 @@ from session_mw import (
     SQLiteStore,
     StoreError,
 )
+from session_mw.csrf import csrf_token
 from session_mw.homes import turns
 from wsgi_client import KEY, Visitor, guarded, page, visit
 
@@ -783,6 +784,21 @@ def test_a_session_under_way_does_not_survive_end_all(sessions, devices):
     sessions.end_all("42")
     assert devices[0].commit(session) == "kept"
     assert devices[0].data() == {}
+
+
+def test_a_secret_that_is_planted_while_a_visitor_logs_in_does_not_come_with_him(sessions):
+    planted = Client(sessions)
+    planted.do(lambda s: s.update(lang="en"))
+    login, attacker = Client(sessions, planted.token), Client(sessions, planted.token)
+    session = login.open()
+    session["user"] = "victim"
+    attacker.do(csrf_token)
+    secret = attacker.open()["_csrf_token"]
+    session.regenerate_id()
+    login.commit(session)
+    assert login.data() == {"lang": "en", "user": "victim"}
+    login.do(csrf_token)
+    assert login.open()["_csrf_token"] != secret
 
 
 def test_a_session_that_gets_a_new_id_meanwhile_does_not_survive_end_all_either(store, sessions, devices):

@@ -8,6 +8,7 @@ from typing import Any
 
 from session_mw.codecs.records import Records
 from session_mw.cookies import SessionCookie
+from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import StoreError
 from session_mw.homes.contents import Lifetimes
 from session_mw.homes.layout import ENDED, joined, key_of
@@ -62,6 +63,9 @@ class StoreWriter(StoreReader):
         if found is None:
             return None
         _, _, record, payload, data, _, principal = found
+        if session._renewed:
+            # Who planted the old id may just have had a secret made for it.
+            data.pop(CSRF_KEY, None)
         merge(self._serializer, session, data, principal)
         session._record, session._payload = record, payload
         return record

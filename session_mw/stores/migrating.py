@@ -9,18 +9,22 @@ so that no two writers and no log-out can cross each other unseen:
     4  clear    old.delete(key)                        by the one who won, or by the next writer
 
 Until step 3 the old record is in force: a writer that is killed or fails loses no more than its
-own changes, and the next one goes on from the marker. A log-out deletes in the old store
-first, then in the new one. A reader looks at the new, the old, and once more at the new,
-because the record may move in between.
+own changes, and the next one goes on from the marker. Until step 4 the new record lives as
+long as the old one, which would come back after it. A log-out deletes in the old store first,
+then in the new one. A reader looks at the new, the old, and once more at the new, because the
+record may move in between.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
-from session_mw.exceptions import ConfigurationError, kind_of
+from session_mw.exceptions import ConfigurationError, StoreError, kind_of
 from session_mw.protocols import Record, Store, is_indexed, is_store
+
+logger = logging.getLogger("session_mw")
 
 # no serializer of ours begins so
 MARKER = b"\x00session_mw moves\x00"
@@ -42,7 +46,7 @@ class MigratingStore:
         old: Where they are now. Both are closed by :meth:`close`.
 
     Raises:
-        ConfigurationError: One of them is no store.
+        ConfigurationError: One of them is no store, or the new one is itself a MigratingStore.
     """
 
     def __new__(cls, new: Store, old: Store) -> MigratingStore:
@@ -54,6 +58,10 @@ class MigratingStore:
         for store in (new, old):
             if not is_store(store):
                 raise ConfigurationError(f"two stores are needed, not {kind_of(store)}; open_store(url) makes one")
+        if isinstance(new, MigratingStore):
+            raise ConfigurationError(
+                "the new store is itself moving; write MigratingStore(newest, MigratingStore(new, old))"
+            )
         self._new = new
         self._old = old
         self._indexed_new = new if is_indexed(new) else None
@@ -76,15 +84,17 @@ class MigratingStore:
 
     def touch(self, key: str, ttl: int) -> bool:
         """As :meth:`session_mw.protocols.Store.touch`; the record stays in the store that has it."""
-        # Both, as one that was not cleared must not outlive its successor. The old one first: what moves in
-        # between is then in the new one.
+        if self._touch_new(key, ttl):
+            return True
         in_old = self._old.touch(key, ttl)
-        return self._new.touch(key, ttl) or in_old
+        return self._touch_new(key, ttl) or in_old
 
     def delete(self, key: str) -> None:
         """As :meth:`session_mw.protocols.Store.delete`, in both stores."""
-        self._old.delete(key)
-        self._new.delete(key)
+        try:
+            self._old.delete(key)
+        finally:
+            self._new.delete(key)
 
     def close(self) -> None:
         """Close both stores."""
@@ -120,28 +130,31 @@ class MigratingStore:
     def _move(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
         self._create_new(key, MARKER, ttl, None)
         marker = self._marker(key)
-        if marker is None or not self._is_in_force(key, ttl, version):
+        if marker is None:
             return False
-        opened = self._update_new(key, data, ttl, marker.version, principal)
-        if opened:
-            self._old.delete(key)
-        return opened
-
-    def _is_in_force(self, key: str, ttl: int, version: Any) -> bool:
-        """Whether the old record is as it was loaded. If so, it will not outlive its successor."""
         # The marker was there before this look: one that comes after a log-out has another version.
         found = self._old.load(key)
         if found is None:
-            self._take_back(key)
+            # Logged out, if nobody has opened the marker meanwhile.
+            self._update_new(key, MARKER, 1, marker.version, None)
+        if found is None or found.version != version:
             return False
-        if found.expires > int(time.time()) + ttl:
-            self._old.touch(key, ttl)
-        return bool(found.version == version)
+        left = found.expires - int(time.time())
+        opened = self._update_new(key, data, max(ttl, left), marker.version, principal)
+        if opened:
+            self._clear(key, ttl, left)
+        return opened
 
-    def _take_back(self, key: str) -> None:
-        """Take the marker away, where the old record is gone but was not cleared: it was logged out."""
-        if self._marker(key) is not None:
-            self._new.delete(key)
+    def _clear(self, key: str, ttl: int, left: int) -> None:
+        try:
+            self._old.delete(key)
+            if ttl < left:
+                self._new.touch(key, ttl)
+        except StoreError:
+            logger.warning("the session %s… has moved, but its old record could not be removed", key[:8], exc_info=True)
+
+    def _touch_new(self, key: str, ttl: int) -> bool:
+        return self._from_new(key) is not None and self._new.touch(key, ttl)
 
     def _marker(self, key: str) -> Record | None:
         record = self._new.load(key)
