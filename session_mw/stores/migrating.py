@@ -84,10 +84,10 @@ class MigratingStore:
 
     def touch(self, key: str, ttl: int) -> bool:
         """As :meth:`session_mw.protocols.Store.touch`; the record stays in the store that has it."""
-        if self._touch_new(key, ttl):
+        if self._touch_moved(key, ttl):
             return True
         in_old = self._old.touch(key, ttl)
-        return self._touch_new(key, ttl) or in_old
+        return self._touch_moved(key, ttl) or in_old
 
     def delete(self, key: str) -> None:
         """As :meth:`session_mw.protocols.Store.delete`, in both stores."""
@@ -123,7 +123,7 @@ class MigratingStore:
         return place == "old" and self._move(key, data, ttl, known, principal)
 
     def _write_moved(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
-        # What a killed writer could not clear would come back when the new record ends.
+        # here and in a touch: what a killed writer could not clear would come back when the new record ends
         self._old.delete(key)
         return self._update_new(key, data, ttl, version, principal)
 
@@ -142,19 +142,24 @@ class MigratingStore:
         left = found.expires - int(time.time())
         opened = self._update_new(key, data, max(ttl, left), marker.version, principal)
         if opened:
-            self._clear(key, ttl, left)
+            self._clear(key, data, ttl, principal, lives_longer=ttl < left)
         return opened
 
-    def _clear(self, key: str, ttl: int, left: int) -> None:
+    def _clear(self, key: str, data: bytes, ttl: int, principal: str | None, *, lives_longer: bool) -> None:
+        """Remove the old record; after that the new one may end when its writer said."""
         try:
             self._old.delete(key)
-            if ttl < left:
-                self._new.touch(key, ttl)
+            moved = self._new.load(key) if lives_longer else None
+            if moved is not None and moved.data == data:
+                self._update_new(key, data, ttl, moved.version, principal)
         except StoreError:
             logger.warning("the session %s… has moved, but its old record could not be removed", key[:8], exc_info=True)
 
-    def _touch_new(self, key: str, ttl: int) -> bool:
-        return self._from_new(key) is not None and self._new.touch(key, ttl)
+    def _touch_moved(self, key: str, ttl: int) -> bool:
+        if self._from_new(key) is None:
+            return False
+        self._old.delete(key)
+        return self._new.touch(key, ttl)
 
     def _marker(self, key: str) -> Record | None:
         record = self._new.load(key)
