@@ -146,6 +146,19 @@ def test_a_database_without_the_table_is_an_error_and_gets_none(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["create=1.db", "s.db?create=true", "s.db?table=SESSIONS"])
+def test_a_url_whose_words_are_to_be_read_with_care(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sqlalchemy")
+    path = tmp_path / name.partition("?")[0]
+    path.touch()
+    assert run(capsys, f"sqlite+pysqlite:///{tmp_path}/{name}")[0] == 1
+    path.unlink()
+    fill(f"sqlite:///{path}", expired=1)
+    assert run(capsys, f"sqlite:///{tmp_path}/{name}".replace("?create=true", ""))[1] == "1 expired session removed\n"
+
+
 @pytest.mark.parametrize("url", ["nonsense", "redsi://host", "redis://:hush@host:port", "sqlite://host/x.db"])
 def test_a_wrong_url_is_one_line_without_its_password(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, url)

@@ -240,6 +240,14 @@ def test_a_directory_that_went_away_is_an_error(
         use(files)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_root_locks_the_owner_of_the_directory_can_lock_too(files: FileStore, folder: Path) -> None:
+    os.chown(folder, 65534, 65534)
+    files.delete(KEY)
+    (lock,) = folder.glob(".lock-*")
+    assert (lock.stat().st_uid, lock.stat().st_gid) == (65534, 65534)
+
+
 def test_lock_files_do_not_pile_up(files: FileStore, folder: Path) -> None:
     for _ in range(300):
         files.create(new_key(), b"data", 60)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from session_mw.exceptions import ConfigurationError, StoreError
+from session_mw.stores import forking
 from session_mw.stores.sqlite import SQLiteStore
 from session_mw.testing.fixtures import loaded, new_key
 from session_mw.testing.parallel import at_once
@@ -63,17 +64,35 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == b"somebody's notes " * 100
 
 
-def test_a_table_of_another_application_is_refused(tmp_path: Path) -> None:
+def test_a_table_of_another_application_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE sessions (key TEXT, expires INTEGER, principal TEXT)")
     connection.close()
     path.chmod(0o600)
+    before = path.read_bytes()
     with pytest.raises(ConfigurationError, match=r"no such column: data.*name another file or table"):
         SQLiteStore(path)
+    assert path.read_bytes() == before
     other = SQLiteStore(path, table="web_sessions")
     assert other.create(KEY, b"data", 60)
     other.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+def test_nothing_is_open_before_the_first_request(tmp_path: Path) -> None:
+    """uWSGI loads the application, and then forks without telling Python beforehand."""
+    store = SQLiteStore(tmp_path / "s.db")
+    opened = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
+    assert not [name for name in opened if name.startswith(str(tmp_path))]
+    assert store.create(KEY, b"data", 60)
+    store.close()
+
+
+def test_a_fork_that_is_told_of_only_afterwards_is_no_error() -> None:
+    forking._after_fork()
+    assert forking._watching.acquire(blocking=False)
+    forking._watching.release()
 
 
 @pytest.mark.parametrize("table", ["", "a b", "a;b", "1a", 'a"b', "x" * 61])
@@ -187,6 +206,7 @@ def test_a_sweep_needs_no_more_memory_for_more_records(database: SQLiteStore, tm
 
 OPEN = """
 import sys
+from session_mw.stores import forking
 from session_mw.stores.sqlite import SQLiteStore
 store = SQLiteStore(sys.argv[1])
 store.create("%064x" % int(sys.argv[2]), b"data", 60)

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from session_mw.exceptions import SessionError
 from session_mw.protocols import Store, SweepableStore
-from session_mw.stores.options import identifier, scheme_of, take_options
+from session_mw.stores.options import identifier, scheme_of, take_options, yes_no
 from session_mw.stores.urls import STORES, open_store
 
 URL_VARIABLE = "SESSION_MW_STORE"
@@ -101,7 +101,7 @@ def _path_in(url: str) -> str | None:
     path = re.sub("^[^/]*", "", url.partition("://")[2].partition("?")[0])
     if scheme == "file":
         return unquote(path) or None
-    if scheme.partition("+")[0] == "sqlite" and path != "/:memory:":
+    if scheme.partition("+")[0] == "sqlite" and path != "/:memory:" and not path.startswith("/file:"):
         return path[1:] or None
     return None
 
@@ -110,13 +110,13 @@ def _check_table(path: str, url: str) -> None:
     table = take_options(url, {"table": identifier})[1].get("table", "sessions")
     file = f"{Path(path).absolute().as_uri()}?mode=ro"
     with suppress(sqlite3.Error), closing(sqlite3.connect(file, uri=True)) as database:
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchall():
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = ? COLLATE NOCASE", (table,)).fetchall():
             raise SessionError(f"{path!r} has no table {table!r}, so nothing was looked at; is the path right?")
 
 
 def _without_create(url: str) -> str:
     """The URL as it keeps a database of SQLAlchemy's from getting a table."""
-    is_theirs = STORES.get(scheme_of(url), "sqlalchemy").startswith("sqlalchemy")
-    if is_theirs and "create=" not in url:
-        return f"{url}{'&' if '?' in url else '?'}create=false"
-    return url
+    if not STORES.get(scheme_of(url), "sqlalchemy").startswith("sqlalchemy"):
+        return url
+    rest = take_options(url, {"create": yes_no})[0]
+    return f"{rest}{'&' if '?' in rest else '?'}create=false"

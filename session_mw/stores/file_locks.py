@@ -30,6 +30,7 @@ class StripedLocks:
     """
 
     def __init__(self, directory: str, timeout: float) -> None:
+        self._directory = directory
         self._paths = [os.path.join(directory, f".lock-{number:02x}") for number in range(STRIPES)]
         # a forked child shares its parent's open lock files, so no thread may hold one during a fork
         self._threads = [threading.RLock() for _ in range(STRIPES)]
@@ -61,12 +62,20 @@ class StripedLocks:
         try:
             descriptor = os.open(self._paths[number], os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
+                if os.geteuid() == 0:
+                    self._give_to_owner(descriptor)
                 _lock(descriptor, deadline)
                 yield
             finally:
                 os.close(descriptor)
         finally:
             self._threads[number].release()
+
+    def _give_to_owner(self, descriptor: int) -> None:
+        """Let the application use a lock that root made, in a ``session-mw sweep`` by cron, say."""
+        owner = os.stat(self._directory)
+        if os.fstat(descriptor).st_uid != owner.st_uid:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
     def before_fork(self) -> None:
         """Called by :mod:`session_mw.stores.forking`."""

@@ -26,6 +26,8 @@ class Forkable(Protocol):
 _watching = threading.RLock()
 _watched: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _resting: list[Forkable] = []
+_forks: list[None] = []
+"""One for each fork under way that was told of beforehand."""
 
 
 def watch(thing: Forkable) -> None:
@@ -36,12 +38,17 @@ def watch(thing: Forkable) -> None:
 
 def _before_fork() -> None:
     _watching.acquire()
+    _forks.append(None)
     for thing in list(_watched):
         thing.before_fork()
         _resting.append(thing)
 
 
 def _after_fork() -> None:
+    if not _forks:
+        # uWSGI tells only of what comes after a fork; all that is open then is what was used before it.
+        return
+    _forks.pop()
     while _resting:
         _resting.pop().after_fork()
     _watching.release()

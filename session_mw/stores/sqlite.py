@@ -131,10 +131,14 @@ class SQLiteStore:
 
     def _prepare_file(self) -> None:
         try:
+            if self._links.read(self._sql.exists, ()):
+                # another application's stays as it is
+                self._links.read(self._sql.probe, ())
             self._switch_to_wal()
             for statement in self._sql.schema:
                 self._links.write(statement, ())
-            self._links.read(self._sql.probe, ())
+            # nothing is open in a server that loads the application, and then forks without a word
+            self._links.rest()
         except StoreError as error:
             self.close()
             if _is_busy(error):

@@ -76,8 +76,12 @@ class Links:
             self._writing.release()
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close the connections of all threads, for good."""
         self._closed = True
+        self.rest()
+
+    def rest(self) -> None:
+        """Close the connections of all threads, until they are needed again."""
         with self._links_lock:
             for link in list(self._links):
                 link.close()

@@ -10,6 +10,7 @@ SCHEMA = (
     "CREATE INDEX IF NOT EXISTS {table}_expires ON {table} (expires)",
     "CREATE INDEX IF NOT EXISTS {table}_principal ON {table} (principal) WHERE principal IS NOT NULL",
 )
+EXISTS = "SELECT 1 FROM sqlite_master WHERE name = '{table}' COLLATE NOCASE"
 PROBE = "SELECT key, data, version, expires, principal FROM {table} LIMIT 0"
 LOAD = "SELECT data, version, expires FROM {table} WHERE key = ? AND expires > ?"
 # a random version: a record that was deleted and made again is not the one that was loaded
@@ -33,6 +34,7 @@ class Statements(NamedTuple):
     """The statements for one table."""
 
     schema: tuple[str, ...]
+    exists: str
     probe: str
     load: str
     create: str
@@ -46,7 +48,7 @@ class Statements(NamedTuple):
 
 def statements_for(table: str) -> Statements:
     """The statements for ``table``, a name that :func:`session_mw.stores.options.identifier` let pass."""
-    one_each = (PROBE, LOAD, CREATE, UPDATE, TOUCH, DELETE, KEYS_OF, COUNT_EXPIRED, SWEEP)
+    one_each = (EXISTS, PROBE, LOAD, CREATE, UPDATE, TOUCH, DELETE, KEYS_OF, COUNT_EXPIRED, SWEEP)
     return Statements(
         tuple(statement.format(table=table) for statement in SCHEMA),
         *(statement.format(table=table) for statement in one_each),
