@@ -93,7 +93,7 @@ def _add_audit(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    findings = audit(*find_target(options.target))
+    findings = audit(find_target(options.target))
     print(json.dumps([finding._asdict() for finding in findings], indent=2) if options.json else as_table(findings))
     return int(any(finding.verdict == FAIL for finding in findings))
 

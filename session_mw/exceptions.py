@@ -18,15 +18,19 @@ from __future__ import annotations
 
 
 class WeakSecretKeyWarning(UserWarning):
-    """The secret key is so short or so well known that tokens can be forged."""
+    """The secret key is so short, so uniform or so well known that tokens can be forged."""
 
 
 class SessionError(Exception):
-    """The root of every error that this package raises."""
+    """The root of the package's own errors; a wrong argument is a ``TypeError`` or ``ValueError``."""
 
 
 class ConfigurationError(SessionError, ValueError):
-    """A setting is wrong. Raised when the manager is built, never in a request."""
+    """A setting is wrong, or does not go with what is asked for.
+
+    Raised when the manager or middleware is built; later only where ``environ_key`` is taken,
+    where Flask's config is read then, or where the sessions cannot be listed or ended.
+    """
 
 
 class SessionUnavailable(SessionError, RuntimeError):
@@ -91,7 +95,7 @@ class CookieTooLarge(SessionError, ValueError):
 
 
 class StoreError(SessionError):
-    """The store's driver failed; its own error is the ``__cause__``."""
+    """The store failed, or was busy for too long; where its driver raised an error, that is the ``__cause__``."""
 
 
 def kind_of(value: object) -> str:

@@ -76,8 +76,8 @@ def warn_if_weak(name: str, key: bytes) -> None:
     """Warn with :class:`WeakSecretKeyWarning`, at the line of the application that gave the key."""
     if is_weak(key):
         warnings.warn_explicit(
-            f"{name} is shorter than {MIN_LENGTH} bytes or a well-known example, so sessions can be forged; "
-            "make one: python -m session_mw keygen",
+            f"{name} is shorter than {MIN_LENGTH} bytes, of three different ones at most, or a well-known example, so "
+            "sessions can be forged; make one: python -m session_mw keygen",
             WeakSecretKeyWarning,
             *place_of_caller(),
         )

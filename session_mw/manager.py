@@ -15,12 +15,11 @@ from session_mw.mapping import SETTING_NAMES, settings_from_mapping, unknown_set
 from session_mw.protocols import Store
 from session_mw.session import NullSession, OpenedSession, Session, check_principal
 from session_mw.settings import SettingNames, Settings
+from session_mw.stores.keys import is_key
 from session_mw.stores.urls import open_store
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
-
-Environ = dict[str, Any]
 
 
 class SessionManager:
@@ -34,7 +33,7 @@ class SessionManager:
         **settings: The fields of :class:`~session_mw.settings.Settings`.
 
     Attributes:
-        settings: The settings, checked; durations are whole seconds.
+        settings: The settings, checked, as they were given; ``lifetime_seconds`` and its like are whole seconds.
         store: The store, or None if sessions live in the cookie.
         cookie_name: The cookie's name.
 
@@ -48,9 +47,9 @@ class SessionManager:
                 raise unknown_setting(name)
         self.settings = checked = Settings(secret_key, **settings)
         self.cookie_name = checked.cookie_name
-        self.cookie = cookie_of(checked)
+        self._cookie = cookie_of(checked)
         self.store = open_store(checked.store) if isinstance(checked.store, str) else checked.store
-        self._home = home_of(checked, self.cookie, self.store)
+        self._home = home_of(checked, self._cookie, self.store)
         self._load = None if self._home is None else self._home.load
         self._refresh_untouched = None
         if isinstance(self._home, CookieHome) and checked.refresh_each_request:
@@ -155,7 +154,8 @@ class SessionManager:
         Raises:
             ConfigurationError: The sessions are in the cookie, or the store has no index.
             StoreError: The store does not answer.
-            TypeError: The principal is no str.
+            TypeError: The principal is no str, or an empty one.
+            ValueError: The principal holds a lone surrogate.
         """
         check_principal(principal)
         return list_sessions(indexed(self.store), principal, self.settings.lifetime_seconds)
@@ -164,12 +164,16 @@ class SessionManager:
         """End the session that has this :attr:`Session.id`, wherever it is in use.
 
         Raises:
+            ConfigurationError: The sessions are in the cookie.
             StoreError: The store does not answer.
             TypeError: The id is no str.
         """
         if not isinstance(session_id, str):
             raise TypeError(f"end() takes a session's id, a str, not {kind_of(session_id)}")
-        self._stored().delete(session_id)
+        store = self._stored()
+        if is_key(session_id):
+            # it may come from a form, and a store is promised keys
+            store.delete(session_id)
 
     def end_all(self, principal: str, *, keep: Session | None = None) -> int:
         """End all sessions of a principal.
@@ -181,8 +185,10 @@ class SessionManager:
             How many were ended.
 
         Raises:
+            ConfigurationError: The sessions are in the cookie, or the store has no index.
             StoreError: The store does not answer, or new sessions of the principal keep coming.
-            TypeError: The principal is no str, or ``keep`` no session.
+            TypeError: The principal is no str, or an empty one, or ``keep`` is no session.
+            ValueError: The principal holds a lone surrogate.
         """
         check_principal(principal)
         if keep is not None and not isinstance(keep, Session):
@@ -206,7 +212,7 @@ class SessionManager:
         """What rids a visitor of several genuine cookies, so that the new one stands alone."""
         session._conflict = False
         host, path = session._place or ("", "/")
-        return self.cookie.delete_elsewhere(host, path, session._https)
+        return self._cookie.delete_elsewhere(host, path, session._https)
 
     def _stored(self) -> Store:
         if self.store is None:

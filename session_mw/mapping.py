@@ -1,4 +1,4 @@
-"""Settings from a mapping: Flask's ``app.config``, a section of an .ini file, environment variables."""
+"""Settings from a mapping: Flask's ``app.config``, or a section of an .ini file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from session_mw.exceptions import ConfigurationError
-from session_mw.settings import Settings
+from session_mw.settings import FLAGS, Settings
 
 FLASK_NAMES = {
     "SECRET_KEY": "secret_key",
@@ -39,7 +39,8 @@ def settings_from_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
     Texts are read as an .ini file holds them: ``true/yes/on/1`` and their opposites, seconds
     or ``"30 days"``, lists by white space. A None stands for our default, except for
-    SameSite, where it means to leave it out. Other upper-case names are ignored.
+    SameSite, where it means to leave it out. Other upper-case names are ignored, if they do not
+    begin with ``SESSION_``.
 
     Returns:
         Keyword arguments for :class:`~session_mw.SessionManager`.
@@ -119,9 +120,7 @@ def _samesite(text: str) -> str | None:
     return text.strip().title() or None
 
 
-_BOOLEAN_SETTINGS = frozenset(
-    ("cookie_secure", "cookie_httponly", "cookie_partitioned", "refresh_each_request", "encrypt", "store_encryption")
-)
+_BOOLEAN_SETTINGS = frozenset((*FLAGS, "cookie_secure"))
 _READERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(_BOOLEAN_SETTINGS, _boolean),
     **dict.fromkeys(("lifetime", "absolute_lifetime", "leeway"), _duration),

@@ -57,7 +57,11 @@ class SessionMiddleware:
         self.sessions = SessionManager(secret_key, **settings) if sessions is None else sessions
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Serve one request."""
+        """Serve one request.
+
+        Raises:
+            ConfigurationError: Something else has taken the ``environ_key``.
+        """
         if self.environ_key in environ and self._is_taken(environ[self.environ_key]):
             return self.app(environ, start_response)
         sessions = self.sessions

@@ -1,4 +1,4 @@
-"""What an extension has to offer: a serializer, a codec or a store.
+"""What a store has to offer; and, inside the package, a serializer and a codec.
 
 Nothing here is inherited from or registered. An object with these methods fits.
 """

@@ -128,7 +128,12 @@ class Session(LazyDict):
 
     @property
     def principal(self) -> str | None:
-        """Whose session it is (a user's id, say), kept beside the data; None: nobody's."""
+        """Whose session it is (a user's id, say), kept beside the data; None: nobody's.
+
+        Raises:
+            TypeError: Set to what is neither None nor a non-empty str.
+            ValueError: Set to a str with a lone surrogate.
+        """
         len(self)
         return self._principal
 

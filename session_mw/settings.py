@@ -115,7 +115,7 @@ class Settings:
             raise ConfigurationError("secret_key_fallbacks without a secret_key: set the key that signs, too")
 
     def _check_types(self) -> None:
-        for name in _FLAGS:
+        for name in FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"{name} is True or False, not {getattr(self, name)!r}")
         if not isinstance(self.salt, str) or not self.salt or not _has_bytes(self.salt):
@@ -177,7 +177,7 @@ class Settings:
             raise ConfigurationError("store_encryption=True needs a store and a secret_key")
 
 
-_FLAGS = (
+FLAGS = (
     "cookie_httponly",
     "cookie_partitioned",
     "refresh_each_request",

@@ -37,7 +37,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def judged(**settings: Any) -> dict[str, tuple[str, str]]:
     """Attribute to value and verdict."""
     sessions = SessionManager(**{"secret_key": STRONG, **settings})
-    findings = audit(sessions.settings, sessions.store)
+    findings = audit(sessions.settings)
     return {finding.attribute: (finding.value, finding.verdict) for finding in findings}
 
 
@@ -244,6 +244,24 @@ def test_both_stores_of_a_move_are_judged(tmp_path: Path) -> None:
     found = judged(store=MigratingStore(new, old))
     assert (found["s.db"][1], found["sessions"][1]) == ("FAIL", "ok")
     new.close()
+
+
+def test_the_stores_of_two_moves_are_judged(tmp_path: Path) -> None:
+    stores = [FileStore(tmp_path / name) for name in ("newest", "new", "old")]
+    found = judged(store=MigratingStore(stores[0], MigratingStore(stores[1], stores[2])))
+    assert all(found[name][1] == "ok" for name in ("newest", "new", "old"))
+
+
+def test_a_store_in_memory_is_judged_as_its_url_is() -> None:
+    assert judged(store=MemoryStore())["store_encryption"] == judged(store="memory://")["store_encryption"]
+
+
+@pytest.mark.parametrize(("host", "value"), [("::1", "this machine"), ("::ffff:192.0.2.1", "no TLS")])
+def test_an_ipv6_address_of_memcached_is_taken_whole(host: str, value: str) -> None:
+    memcached = pytest.importorskip("session_mw.stores.memcached", exc_type=ImportError)
+    store = memcached.MemcachedStore([(host, 11211)])
+    assert judged(store=store)["store: connection"][0] == value
+    store.close()
 
 
 def test_a_store_of_ones_own_is_named_and_not_judged() -> None:
@@ -492,10 +510,9 @@ session.SESSION_COOKIE_NAME = prefixed
 )
 def test_a_section_of_an_ini_file_is_read(section: str, name: str, store: bool) -> None:
     write("app.ini", INI)
-    settings, opened = find_target(f"app.ini#{section}")
+    settings = find_target(f"app.ini#{section}")
     assert (settings.secret_key, settings.cookie_name) == (STRONG, name)
     assert settings.store == (f"sqlite:///{os.getcwd()}/sessions.db" if store else None)
-    assert opened is None
     assert not Path("sessions.db").exists()
 
 

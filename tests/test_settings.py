@@ -271,7 +271,7 @@ def test_no_repr_or_text_shows_a_key(caplog):
     manager.commit(session)
     middleware = SessionMiddleware(print, sessions=manager)
     text = "".join(
-        shown(thing) for thing in (manager, manager.settings, session, middleware, manager._home, manager.cookie)
+        shown(thing) for thing in (manager, manager.settings, session, middleware, manager._home, manager._cookie)
     )
     assert "zq-the" not in text + caplog.text
 

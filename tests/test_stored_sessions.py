@@ -766,6 +766,14 @@ def test_what_is_no_id_or_session_is_refused_by_who_ends(sessions, devices):
     assert all(device.data() for device in devices)
 
 
+@pytest.mark.parametrize("text", ["", "../../etc/passwd", "x" * 64, "A" * 64])
+def test_a_store_is_asked_to_end_nothing_but_keys(text, store, sessions, devices):
+    store.calls.clear()
+    sessions.end(text)
+    assert store.calls == []
+    assert all(device.data() for device in devices)
+
+
 def test_one_session_is_ended_from_elsewhere(sessions, devices):
     sessions.end(devices[0].open().id)
     assert [bool(device.data()) for device in devices] == [False, True, True, True]

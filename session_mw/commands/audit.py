@@ -15,7 +15,6 @@ from session_mw.commands.audit_cookie import judge_cookie
 from session_mw.commands.audit_stores import judge_store
 from session_mw.commands.findings import FAIL, OK, WARN, Finding
 from session_mw.keys import is_weak, key_bytes
-from session_mw.protocols import Store
 from session_mw.settings import Settings
 
 STRONG_KEY = 32
@@ -24,19 +23,15 @@ DAY = 86400
 _UNITS = ((DAY, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
-def audit(settings: Settings, store: Store | None = None) -> list[Finding]:
-    """Judge a configuration.
-
-    Args:
-        settings: The manager's.
-        store: The open store, where there is one; else the URL in the settings is judged.
-    """
+def audit(settings: Settings) -> list[Finding]:
+    """Judge a manager's settings."""
     return [
         *_keys(settings),
         *_token(settings),
+        _log_out(settings),
         *judge_cookie(settings),
         *_lifetimes(settings),
-        *judge_store(settings, store),
+        *judge_store(settings),
         *_beside_flask(settings),
     ]
 
@@ -61,7 +56,11 @@ def _current_key(settings: Settings, keys: _Keys) -> tuple[str, str, str]:
         return "none", FAIL, "nothing can be kept: every writing to the session raises SessionUnavailable"
     size = f"{len(keys.current)} bytes"
     if is_weak(keys.current):
-        return size, FAIL, "short or from a tutorial: sessions can be forged; session-mw keygen makes a good one"
+        return (
+            size,
+            FAIL,
+            "short, uniform or from a tutorial: sessions can be forged; session-mw keygen makes one",
+        )
     if len(keys.current) < STRONG_KEY:
         return size, WARN, "shorter than 32 bytes; fewer than 128 bits, unless each byte is random"
     if len(set(keys.current)) < FEW_CHARACTERS:
@@ -97,32 +96,34 @@ def _token(settings: Settings) -> Iterator[Finding]:
         weak = settings.digest == "sha1"
         why = "Flask's; no attack on HMAC-SHA1 is known, but SHA-1 is being retired" if weak else "an approved hash"
         yield Finding("digest", settings.digest, WARN if weak else OK, why, "ASVS 9.1.1, 11.4.1")
-    if settings.store is None:
-        why = "a copy of the cookie stays valid after log-out, until the lifetime ends; only a store can end it"
-        yield Finding("log-out", "forgets the cookie", WARN, why, "ASVS 7.4.1")
-    else:
-        yield Finding("log-out", "removes the record", OK, "a copy of the cookie is of no use then", "ASVS 7.4.1")
+
+
+def _log_out(settings: Settings) -> Finding:
+    if settings.store is not None:
+        return Finding("log-out", "removes the record", OK, "a copy of the cookie is of no use then", "ASVS 7.4.1")
+    why = "a copy of the cookie stays valid after log-out, until the lifetime ends; only a store can end it"
+    return Finding("log-out", "forgets the cookie", WARN, why, "ASVS 7.4.1")
 
 
 def _lifetimes(settings: Settings) -> Iterator[Finding]:
     idle, absolute, leeway = settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds
     yield Finding("lifetime", _span(idle), *_idle(settings, idle), "ASVS 7.3.1; RFC 6265bis 5.5")
     yield Finding("absolute_lifetime", *_absolute(absolute), "ASVS 7.3.2")
-    on = settings.refresh_each_request
-    why = (
-        "each response moves the end of a permanent session"
-        if on
-        else "a permanent session ends after its last writing"
-    )
-    endless = on and absolute is None
-    why += "; without absolute_lifetime one in use never ends" if endless else ""
-    yield Finding("refresh_each_request", str(on), OK, why, "ASVS 7.3.1")
-    why = (
-        "how far other servers' clocks may be ahead"
-        if leeway <= 300
-        else "tokens from the future are accepted for longer"
-    )
-    yield Finding("leeway", f"{leeway} s", OK if leeway <= 300 else WARN, why, "ASVS 9.2.1")
+    yield Finding("refresh_each_request", *_refresh(settings), "ASVS 7.3.1")
+    yield Finding("leeway", f"{leeway} s", *_leeway(leeway), "ASVS 9.2.1")
+
+
+def _refresh(settings: Settings) -> tuple[str, str, str]:
+    if not settings.refresh_each_request:
+        return "False", OK, "a permanent session ends after its last writing"
+    endless = "; without absolute_lifetime one in use never ends" if settings.absolute_lifetime is None else ""
+    return "True", OK, f"each response moves the end of a permanent session{endless}"
+
+
+def _leeway(seconds: int) -> tuple[str, str]:
+    if seconds > 300:
+        return WARN, "tokens from the future are accepted for longer"
+    return OK, "how far other servers' clocks may be ahead"
 
 
 def _idle(settings: Settings, seconds: int) -> tuple[str, str]:

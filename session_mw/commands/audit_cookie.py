@@ -27,7 +27,7 @@ def judge_cookie(settings: Settings) -> Iterator[Finding]:
 
 def _name(settings: Settings) -> tuple[str, str]:
     name = settings.cookie_name.lower()
-    if name.startswith(("__host-", "__host-http-")):
+    if name.startswith("__host-"):
         return OK, "no other host, and nobody without https, can plant this cookie"
     if name.startswith(("__secure-", "__http-")):
         return OK if settings.cookie_domain else WARN, "https only, but other hosts of the domain can plant it"

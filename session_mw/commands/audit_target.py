@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from inspect import isclass, signature
 from pathlib import Path
@@ -18,18 +18,14 @@ from session_mw.commands.audit_ini import settings_in
 from session_mw.exceptions import SessionError, WeakSecretKeyWarning, kind_of
 from session_mw.manager import SessionManager
 from session_mw.mapping import settings_from_mapping
-from session_mw.protocols import Store
 from session_mw.settings import Settings
 
 _PACKAGE = str(Path(__file__).parents[1])
 _INNER = ("session_interface", "wsgi_app", "app", "application", "wrapped", "_app")
 
-Target = tuple[Settings, "Store | None"]
-"""The settings, and the store if it is open."""
 
-
-def find_target(text: str) -> Target:
-    """Find what the command's argument names.
+def find_target(text: str) -> Settings:
+    """Find the settings that the command's argument names.
 
     Args:
         text: ``module:attribute``, ``module:factory()``, ``path.ini`` or ``path.ini#section``.
@@ -40,12 +36,11 @@ def find_target(text: str) -> Target:
     path, _, section = text.partition("#")
     with _weak_keys_are_found_later():
         if path.lower().endswith(".ini") or os.path.isfile(path):
-            return Settings(**settings_from_mapping(settings_in(path, section))), None
+            return Settings(**settings_from_mapping(settings_in(path, section)))
         module, colon, attribute = text.partition(":")
         if not colon or not module or not attribute:
             raise SessionError(f"{text!r} is neither module:attribute nor path.ini#section")
-        sessions = _manager_in(_attribute(module, attribute), attribute)
-        return sessions.settings, sessions.store
+        return _manager_in(_attribute(module, attribute), attribute).settings
 
 
 @contextlib.contextmanager
@@ -68,7 +63,7 @@ def _attribute(module: str, path: str) -> Any:
         return _run(found, f"calling {module}:{path}") if path.endswith("()") else found
 
 
-def _run(code: Any, doing: str) -> Any:
+def _run(code: Callable[[], Any], doing: str) -> Any:
     try:
         return code()
     except SessionError:

@@ -67,4 +67,7 @@ def end_sessions(store: IndexedStore, principal: str, kept: str | None) -> int:
         for key in keys:
             store.delete(key)
         ended |= keys
-    raise StoreError(f"a principal's sessions were listed anew after each of {_ROUNDS} times they were ended")
+    raise StoreError(
+        f"a principal's sessions were listed anew after each of {_ROUNDS} times they were ended; "
+        "does something log them in again?"
+    )

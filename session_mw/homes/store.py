@@ -120,7 +120,7 @@ class StoreHome(StoreWriter):
     def _keep_alive(self, session: Session, now: int) -> list[str]:
         record = session._record
         session._dirty = session._forced = False
-        if record is None or not session._key:
+        if record is None:
             return []
         if not self._records.is_current(sealed_in(record)):
             return self._reseal(session, now)

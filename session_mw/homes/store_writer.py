@@ -36,7 +36,7 @@ class StoreWriter(StoreReader):
         key = key_of(token)
         data = self._sealed(session, token, key, payload)
         if not self.store.create(key, data, self._ttl(session, now), **self._index(session)):
-            raise StoreError("the store says that a new random key is taken; is it the right store?")
+            raise StoreError("the store says that a new random key is taken; session_mw.testing.StoreContract tests it")
         return token, key
 
     def _replaced(self, session: Session, payload: bytes, now: int, record: Record) -> bool:

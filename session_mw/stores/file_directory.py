@@ -38,7 +38,8 @@ class Directory:
             _make_private(path)
             _check_private(path)
         except OSError as error:
-            raise ConfigurationError(f"the session directory {path!r} cannot be used: {error.strerror}") from error
+            problem = f"the session directory {path!r} cannot be used: {error.strerror}"
+            raise ConfigurationError(f"{problem}; does its parent exist?") from error
 
     def path_of(self, key: str) -> str:
         """Where the record of ``key`` is; the caller has checked the key.

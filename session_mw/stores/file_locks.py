@@ -100,4 +100,4 @@ def _lock(descriptor: int, deadline: float) -> None:
 
 
 def _busy() -> StoreError:
-    return StoreError("the session directory was locked by others for too long")
+    return StoreError("the session directory was locked by others for too long; try again, or wait longer: ?timeout=10")

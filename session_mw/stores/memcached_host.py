@@ -38,7 +38,7 @@ class Host:
 
     def __init__(self, address: tuple[str, int], timeout: float, connect_timeout: float, max_idle: int) -> None:
         self.name = "{}:{}".format(*address)
-        self._address = address
+        self.address = address
         self._timeouts = {"timeout": timeout, "connect_timeout": connect_timeout}
         self._max_idle = max_idle
         self._idle: deque[Any] = deque()
@@ -103,7 +103,7 @@ class Host:
         self._process = os.getpid()
 
     def _connect(self) -> Any:
-        return Client(self._address, no_delay=True, default_noreply=False, ignore_exc=False, **self._timeouts)
+        return Client(self.address, no_delay=True, default_noreply=False, ignore_exc=False, **self._timeouts)
 
     def _send(self, client: Any, method: str, *args: Any, **options: Any) -> Any:
         try:

@@ -6,7 +6,7 @@ so that no two writers and no log-out can cross each other unseen:
     1  reserve  new.create(key, a marker)              there is one marker; readers pass over it
     2  check    old.load(key)                          gone: logged out or moved meanwhile; another version: written
     3  open     new.update(key, data, the marker's)    one wins, unless a log-out removed the marker
-    4  clear    old.delete(key)                        by the one who won, or by the next writer
+    4  clear    old.delete(key)                        by the one who won, or the next writing or touch
 
 Until step 3 the old record is in force: a writer that is killed or fails loses no more than its
 own changes, and the next one goes on from the marker. Until step 4 the new record lives as
@@ -26,7 +26,7 @@ from session_mw.protocols import Record, Store, is_indexed, is_store
 
 logger = logging.getLogger("session_mw")
 
-# no serializer of ours begins so
+# a session's record begins with digits, and one that has ended is a word
 MARKER = b"\x00session_mw moves\x00"
 
 
@@ -83,7 +83,7 @@ class MigratingStore:
         return self._write_over(key, data, ttl, version, None)
 
     def touch(self, key: str, ttl: int) -> bool:
-        """As :meth:`session_mw.protocols.Store.touch`; the record stays in the store that has it."""
+        """As :meth:`session_mw.protocols.Store.touch`; what was left of a moved record in the old one goes."""
         if self._touch_moved(key, ttl):
             return True
         in_old = self._old.touch(key, ttl)

@@ -42,7 +42,7 @@ class RedisStore:
         prefix: Stands before every key. Applications that share a server need different ones.
 
     Raises:
-        ConfigurationError: The client decodes responses.
+        ConfigurationError: The client is none of redis-py's, or it decodes responses.
     """
 
     def __init__(self, client: Client | Callable[[], Client], prefix: str = "session:") -> None:

@@ -37,7 +37,8 @@ class SQLAlchemyStore:
     about one ``create`` in a hundred removes up to a hundred of them, and
     ``session-mw sweep`` removes all.
 
-    Each operation is one statement in autocommit mode, one round trip. Where the database
+    Each operation is one statement in autocommit mode, one round trip; a writing that changed
+    nothing asks once or twice more why. Where the database
     dropped the connection (it was restarted, say) the statement is sent once more; that is
     safe for writing too, because a write recognizes itself by its version.
 

@@ -65,7 +65,7 @@ class Links:
     def write(self, sql: str, parameters: tuple[Any, ...]) -> int:
         """Run any other statement; how many rows it changed."""
         if not self._writing.acquire(timeout=self._timeout):
-            raise StoreError("the session database was busy for too long")
+            raise StoreError("the session database was busy for too long; try again, or wait longer: ?timeout=10")
         try:
             link: Link = getattr(self._local, "link", None) or self._new_link()
             with link.lock:
