@@ -14,6 +14,9 @@ from session_mw.settings import SettingNames
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+INNER = ("app", "wsgi_app", "application", "wrapped", "_app")
+"""Where WSGI middlewares keep what they wrap: most; Flask-SocketIO; WhiteNoise; some; Werkzeug's profiler."""
+_MOST_LAYERS = 64
 _ONE_EACH = "take one of them away, or give one another environ_key, cookie_name and salt"
 
 WSGIApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -102,6 +105,16 @@ def _check(app: object, environ_key: object, sessions: object) -> None:
         raise ConfigurationError(f"sessions is a SessionManager, not {kind_of(sessions)}")
     if isinstance(app, SessionMiddleware) and app.environ_key == environ_key and app.sessions is not sessions:
         raise ConfigurationError(f"app is wrapped in a SessionMiddleware already; {_ONE_EACH}")
+
+
+def middleware_in(layer: object, environ_key: str | None = None) -> SessionMiddleware | None:
+    """The outermost middleware around an application; of those with ``environ_key``, where one is given."""
+    for _ in range(_MOST_LAYERS):
+        if isinstance(layer, SessionMiddleware) and environ_key in (None, layer.environ_key):
+            return layer
+        inner = (getattr(layer, name, None) for name in INNER)
+        layer = next((found for found in inner if callable(found)), None)
+    return None
 
 
 def get_session(environ: Mapping[str, Any], environ_key: str = "session") -> Session:

@@ -84,18 +84,30 @@ def test_the_application_is_not_called() -> None:
     assert called == ["/after"]
 
 
-def test_the_middleware_is_found_behind_others() -> None:
-    class Layer:
-        def __init__(self, app: Any) -> None:
-            self.app = app
+class Layer:
+    """As WSGI middlewares are, each with a name of its own for what it wraps."""
 
-        def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            return self.app(environ, start_response)
+    def __init__(self, name: str, app: Any) -> None:
+        setattr(self, name, app)
+        self.inner = app
 
-    test_app = webtest.TestApp(Layer(Layer(SessionMiddleware(app, KEY))))
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        return self.inner(environ, start_response)
+
+
+@pytest.mark.parametrize("name", ["app", "application", "wsgi_app"])
+def test_the_middleware_is_found_behind_others(name: str) -> None:
+    test_app = webtest.TestApp(Layer("app", Layer(name, SessionMiddleware(app, KEY))))
     with session_transaction(test_app) as session:
         session["user"] = "42"
     assert test_app.get("/").text == "[('user', '42')]"
+
+
+def test_an_application_that_wraps_itself_is_no_endless_loop() -> None:
+    layer = Layer("app", app)
+    layer.app = layer  # type: ignore[attr-defined]
+    with pytest.raises(MissingSession), session_transaction(webtest.TestApp(layer)):
+        pass
 
 
 def test_a_manager_can_be_named() -> None:

@@ -15,7 +15,7 @@ from werkzeug.datastructures import Headers
 from session_mw.exceptions import ConfigurationError, kind_of
 from session_mw.manager import SessionManager
 from session_mw.mapping import settings_from_mapping
-from session_mw.middleware import SessionMiddleware
+from session_mw.middleware import middleware_in
 from session_mw.session import NullSession, Session
 
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ _OPENED_BY = "session_mw.flask.opened_by"
 
 # Extensions ask isinstance(session, SessionMixin) before they use Flask's attributes.
 SessionMixin.register(Session)
-
-
-# Where WSGI middlewares keep what they wrap: most; Flask-SocketIO; WhiteNoise; Werkzeug's profiler.
-_INNER = ("app", "wsgi_app", "application", "_app")
-_MOST_LAYERS = 64
 
 
 class FlaskSessions(SessionInterface):
@@ -107,7 +102,7 @@ class FlaskSessions(SessionInterface):
         return isinstance(obj, NullSession)
 
     def _manager_for(self, app: Flask) -> SessionManager:
-        middleware = _middleware_in(app.wsgi_app, self.environ_key)
+        middleware = middleware_in(app.wsgi_app, self.environ_key)
         if middleware is not None:
             return middleware.sessions
         return self._manager_by_config(app) if self.sessions is None else self.sessions
@@ -132,13 +127,3 @@ def _settings_from(config: Mapping[str, Any]) -> dict[str, Any]:
     settings.setdefault("cookie_path", config.get("APPLICATION_ROOT") or "/")
     # A list that is changed in place would be equal to itself.
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-
-
-def _middleware_in(layer: object, environ_key: str) -> SessionMiddleware | None:
-    """The middleware around an app, which a test's request context does not pass through."""
-    for _ in range(_MOST_LAYERS):
-        if isinstance(layer, SessionMiddleware) and layer.environ_key == environ_key:
-            return layer
-        inner = (getattr(layer, name, None) for name in _INNER)
-        layer = next((found for found in inner if callable(found)), None)
-    return None

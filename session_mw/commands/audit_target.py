@@ -18,10 +18,11 @@ from session_mw.commands.audit_ini import settings_in
 from session_mw.exceptions import SessionError, WeakSecretKeyWarning, kind_of
 from session_mw.manager import SessionManager
 from session_mw.mapping import settings_from_mapping
+from session_mw.middleware import INNER
 from session_mw.settings import Settings
 
 _PACKAGE = str(Path(__file__).parents[1])
-_INNER = ("session_interface", "wsgi_app", "app", "application", "wrapped", "_app")
+_INNER = ("session_interface", *INNER)
 
 
 def find_target(text: str) -> Settings:

@@ -9,7 +9,7 @@ from typing import Any
 from session_mw.exceptions import MissingSession
 from session_mw.headers import Header
 from session_mw.manager import SessionManager
-from session_mw.middleware import SessionMiddleware
+from session_mw.middleware import middleware_in
 from session_mw.response import StartResponse
 from session_mw.session import Session
 
@@ -41,11 +41,9 @@ def session_transaction(webtest_app: Any, sessions: SessionManager | None = None
 
 
 def _manager_of(app: object) -> SessionManager:
-    layer = app
-    while layer is not None:
-        if isinstance(layer, SessionMiddleware):
-            return layer.sessions
-        layer = getattr(layer, "app", None) or getattr(layer, "wsgi_app", None)
+    middleware = middleware_in(app)
+    if middleware is not None:
+        return middleware.sessions
     raise MissingSession(
         f"no SessionMiddleware was found around the {type(app).__name__}; "
         "pass the manager: session_transaction(test_app, sessions)"
