@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from session_mw.exceptions import BadToken, ExpiredToken, NotSerializable
 from session_mw.protocols import Serializer
@@ -12,17 +12,6 @@ from session_mw.session import Session
 CREATED = "_created"
 PRINCIPAL = "_principal"
 _ABSENT: Any = object()
-
-
-class Contents(NamedTuple):
-    """A payload, read."""
-
-    data: dict[str, Any]
-    """What the application sees."""
-    created: int | None
-    """Unix time at which the session began, if the payload says so."""
-    principal: str | None
-    """Whose session it is."""
 
 
 @dataclass(frozen=True)
@@ -76,24 +65,24 @@ def pack(serializer: Serializer, session: Session) -> bytes:
         raise
 
 
-def unpack(serializer: Serializer, payload: bytes) -> Contents:
+def unpack(serializer: Serializer, payload: bytes) -> tuple[dict[str, Any], int | None, str | None]:
     """Read a payload.
+
+    Returns:
+        The data as the application sees them; Unix time at which the session began, if the payload
+        says so; whose session it is.
 
     Raises:
         BadToken: ``bad_payload``: it is no session's.
     """
     data = serializer.loads(payload)
-    return Contents(data, *hidden_in(data))
-
-
-def hidden_in(data: dict[str, Any]) -> tuple[int | None, str | None]:
-    """Take out of the data what is hidden from the application: when it began, and whose it is.
-
-    Raises:
-        BadToken: ``bad_payload``: the facts are none.
-    """
     if CREATED not in data and PRINCIPAL not in data:
-        return None, None
+        return data, None, None
+    return data, *_hidden_in(data)
+
+
+def _hidden_in(data: dict[str, Any]) -> tuple[int | None, str | None]:
+    """Take out of the data what is hidden from the application: when it began, and whose it is."""
     created, principal = data.pop(CREATED, _ABSENT), data.pop(PRINCIPAL, _ABSENT)
     if created is _ABSENT:
         created = None
@@ -131,7 +120,7 @@ def is_empty(session: Session) -> bool:
 def _is_as_read(serializer: Serializer, session: Session, read: bytes) -> bool:
     """Whether the data are those that were read, which Flask's JSON provider may have spelled otherwise."""
     # The texts tell 1 from True and 1.0, which are equal, and find NaN the same as NaN, which is not.
-    return repr(unpack(serializer, read).data) == repr(session._plain())
+    return repr(unpack(serializer, read)[0]) == repr(session._plain())
 
 
 def _check_keys(data: dict[Any, Any], error: NotSerializable) -> None:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
-from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, SessionCookie
+from session_mw.cookies import MAX_COOKIE, SessionCookie
 from session_mw.exceptions import CookieTooLarge, NotSerializable
-from session_mw.homes.contents import Lifetimes, changed_payload, hidden_in, is_empty, pack
-from session_mw.homes.tokens import TokenReader
+from session_mw.homes.contents import Lifetimes, changed_payload, is_empty, pack
+from session_mw.homes.cookie_reader import CookieReader
 from session_mw.protocols import Codec, Serializer
-from session_mw.refusals import RefusalLog
 from session_mw.session import Session
-
-_Found = tuple[str, bytes, "dict[str, Any]", int, bool, "str | None"]
-"""A token; its payload; the data in it; when its session began, and whether the payload says so; whose it is."""
 
 # Flask sorts the keys, and few sort before this one.
 _PERMANENT_FIRST = b'{"_permanent":true'
 
 
-class CookieHome:
+class CookieHome(CookieReader):
     """Loads sessions from tokens, and answers with the Set-Cookie texts that keep them.
 
     Args:
@@ -34,34 +29,9 @@ class CookieHome:
     def __init__(
         self, codec: Codec, serializer: Serializer, cookie: SessionCookie, lifetimes: Lifetimes, refresh: bool
     ) -> None:
-        self._codec = codec
-        self._tokens = TokenReader(codec, lifetimes)
-        self._serializer = serializer
-        self._cookie = cookie
-        self._lifetimes = lifetimes
+        super().__init__(codec, serializer, cookie, lifetimes)
         self._refresh_on = refresh
-        self._hides_created = lifetimes.absolute is not None and not codec.carries_created
         self._max_token = MAX_COOKIE - len(cookie.name)
-        self._refusals = RefusalLog(codec.shape)
-
-    def load(self, session: Session) -> None:
-        """Fill the session from the one token in its Cookie header that can be trusted, if there is one."""
-        session._begin_new()
-        now = int(time.time())
-        tokens = self._candidates(session)
-        found = self._find(tokens[0], now) if len(tokens) == 1 else self._only_genuine(session, tokens, now)
-        if found is None:
-            session._created = now
-            session._keeps_created = self._hides_created
-            return
-        token, payload, data, created, keeps_created, principal = found
-        dict.update(session, data)
-        session._new = False
-        session._token = token
-        session._payload = payload
-        session._created = created
-        session._keeps_created = keeps_created
-        session._principal = principal
 
     def save(self, session: Session) -> list[str]:
         """Write what has changed since the last call.
@@ -119,45 +89,6 @@ class CookieHome:
             return []
         self._tokens.keep(renewed, (payload, now, created, True), sound=True)
         return [self._cookie.set(renewed, session._https, now + self._lifetimes.idle)]
-
-    def _candidates(self, session: Session) -> list[str]:
-        values = self._cookie.values(session._header)
-        if len(values) < 2:
-            return values
-        shape = self._codec.shape
-        tokens = [value for value in values if len(value) <= MAX_COOKIE and shape.fullmatch(value)]
-        if len(tokens) < len(values):
-            self._refusals.log("malformed", session._header)
-        return tokens
-
-    def _only_genuine(self, session: Session, tokens: list[str], now: int) -> _Found | None:
-        too_many = len(tokens) > MAX_CANDIDATES
-        genuine = [] if too_many else [found for token in tokens if (found := self._find(token, now)) is not None]
-        if len(genuine) == 1:
-            return genuine[0]
-        if genuine or too_many:
-            session._conflict = True
-            self._refusals.log("ambiguous", session._header)
-        return None
-
-    def _find(self, token: str, now: int) -> _Found | None:
-        # The one boundary: whatever a token makes the code below raise, the application sees no more
-        # than an empty session.
-        try:
-            payload, written, created, current = self._tokens.open(token, now)
-            data = self._serializer.loads(payload)
-            began, principal = hidden_in(data)
-            if began is not None:
-                created = began
-            elif created is None:
-                created = written
-            self._lifetimes.check_created(created, now)
-        except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
-            self._refusals.refused(token, error)
-            return None
-        if not current:
-            self._refusals.old_key(token)
-        return token, payload, data, created, began is not None, principal
 
     def _write(self, session: Session, payload: bytes, now: int) -> list[str]:
         if is_empty(session):

@@ -16,14 +16,14 @@ def merge(serializer: Serializer, session: Session, newer: dict[str, Any], princ
     become what the newer data say. Lists and dicts stay the same objects, since the
     application may hold them, and change them while it streams its body.
     """
-    base = unpack(serializer, session._payload)
+    base, _, base_principal = unpack(serializer, session._payload)
     mine = session._plain()
-    changed = {key for key in base.data.keys() | mine.keys() if _differs(serializer, key, base.data, mine)}
+    changed = {key for key in base.keys() | mine.keys() if _differs(serializer, key, base, mine)}
     merged = {key: _brought_up(mine.get(key), value) for key, value in newer.items() if key not in changed}
     merged.update((key, value) for key, value in mine.items() if key in changed)
     dict.clear(session)
     dict.update(session, merged)
-    if session._principal == base.principal:
+    if session._principal == base_principal:
         session._principal = principal
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from session_mw.codecs.records import Records
 from session_mw.cookies import MAX_CANDIDATES, SessionCookie
 from session_mw.exceptions import BadToken
-from session_mw.homes.contents import Lifetimes, hidden_in
+from session_mw.homes.contents import Lifetimes, unpack
 from session_mw.homes.layout import ENDED, key_of, sealed_in
 from session_mw.protocols import Record, Serializer, Store
 from session_mw.refusals import RefusalLog
@@ -86,8 +86,7 @@ class StoreReader:
                 return None
             sealed = sealed_in(record)
             payload = self._records.unseal(token, key, sealed)
-            data = self._serializer.loads(payload)
-            created, principal = hidden_in(data)
+            data, created, principal = unpack(self._serializer, payload)
             if created is None:
                 raise BadToken("bad_payload")
             self._lifetimes.check_created(created, now)
