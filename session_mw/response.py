@@ -162,6 +162,8 @@ class Body:
             part = next(self._parts)
         except StopIteration:
             self._response.commit()
+            # here already, since servers send the end of the body before they call close()
+            self._response.commit_late()
             self._exhausted = True
             raise
         except BaseException:

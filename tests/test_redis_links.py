@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
 
@@ -130,4 +131,18 @@ def test_a_kept_connection_follows_the_master(
     assert loaded(store, key).data == b"b"
     with redis.Redis(port=master.port) as server:
         assert server.exists(f"{store._prefix}{key}")
+    store.close()
+
+
+def test_a_forked_worker_waits_as_its_server_has_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gunicorn's gevent worker patches ``queue`` after the fork, and redis-py resets a pool then."""
+
+    class Greened(queue.SimpleQueue):  # type: ignore[type-arg]
+        pass
+
+    store = RedisStore.from_url("redis://127.0.0.1:1/0")
+    pool = store._server._open().connection_pool
+    monkeypatch.setattr(queue, "SimpleQueue", Greened)
+    pool.reset()
+    assert isinstance(pool._places, Greened)
     store.close()

@@ -313,6 +313,30 @@ def test_what_a_page_writes_while_it_streams_is_saved_beside_what_others_write(b
     assert browser.data() == {"a": 1, "cart": ["apple"], "before": 1, "after": 1, "other": 1}
 
 
+def test_what_a_page_writes_while_it_streams_is_saved_before_the_server_ends_the_body(browser: Browser) -> None:
+    """gunicorn sends the last chunk before it calls close()."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [PLAIN])
+        yield b"first"
+        environ["session"]["after"] = 1
+
+    middleware = SessionMiddleware(app, sessions=browser.sessions)
+    environ = environ_of("/", f"session={browser.token}")
+    body = middleware(environ, lambda *_: None)
+    assert b"".join(body) == b"first"
+    assert browser.data()["after"] == 1
+    body.close()  # type: ignore[attr-defined]
+
+    body = middleware(environ_of("/", f"session={browser.token}"), lambda *_: None)
+    next(iter(body))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SessionManager, "commit", down)
+        with pytest.raises(StoreError):
+            next(iter(body))
+        body.close()  # type: ignore[attr-defined]
+
+
 def test_a_log_out_while_a_page_streams_stays(browser: Browser, store: Recording) -> None:
     other, key = Browser(browser.sessions, browser.token), browser.key
     streamed(browser, lambda: other.do(lambda s: s.invalidate()))

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import logging
 import pickle
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -792,6 +793,15 @@ def test_a_session_under_way_does_not_survive_end_all(sessions, devices):
     sessions.end_all("42")
     assert devices[0].commit(session) == "kept"
     assert devices[0].data() == {}
+
+
+def test_turns_are_taken_with_the_locks_that_the_server_has_put_there(monkeypatch):
+    """A worker of gunicorn's makes threads greenlets after it has loaded the application."""
+    made = []
+    monkeypatch.setattr(turns, "_locks", {})
+    monkeypatch.setattr(threading, "Lock", lambda: made.append(threading.RLock()) or made[-1])
+    with turns.Tries().turn("0" * 64), turns.Tries().turn("0" * 64):
+        assert len(made) == 1
 
 
 def test_a_secret_that_is_planted_while_a_visitor_logs_in_does_not_come_with_him(sessions):

@@ -20,17 +20,12 @@ SECONDS_FOR_TRIES = 5.0
 _LONGEST_PAUSE = 0.002
 _COURTESY = 0.05
 _STRIPES = 64
-_locks: list[threading.Lock] = []
+_locks: dict[int, threading.Lock] = {}
+"""Made when they are needed: a worker of gunicorn's makes threads greenlets after it has loaded the application."""
 
-
-def _renew() -> None:
-    """A lock that another thread held at a fork would stay locked in the child for ever."""
-    _locks[:] = [threading.Lock() for _ in range(_STRIPES)]
-
-
-_renew()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
+    # one that another thread held at a fork would stay locked in the child for ever
+    os.register_at_fork(after_in_child=_locks.clear)
 
 
 def give_way(key: str) -> None:
@@ -41,7 +36,8 @@ def give_way(key: str) -> None:
 
 
 def _lock_of(key: str) -> threading.Lock:
-    return _locks[int(key[:8], 16) % _STRIPES]
+    stripe = int(key[:8], 16) % _STRIPES
+    return _locks.get(stripe) or _locks.setdefault(stripe, threading.Lock())
 
 
 class Tries:

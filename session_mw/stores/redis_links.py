@@ -7,7 +7,7 @@ was dropped is noticed when it is used, and then tried once more.
 
 from __future__ import annotations
 
-from queue import Empty, SimpleQueue
+import queue
 from typing import Any
 
 from redis import ConnectionPool, Redis
@@ -21,8 +21,9 @@ class KeptConnections(ConnectionPool):
 
     def reset(self) -> None:
         """Begin without connections: when made, and in a forked process."""
-        # one for each connection that may be in use; taking one and putting it back is a call into C
-        self._places: SimpleQueue[None] = SimpleQueue()
+        # One for each connection that may be in use; taking one and putting it back is a call into C. The class is
+        # looked up here, since gevent may have put another there after the application was loaded.
+        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(self.max_connections):
             self._places.put(None)
         self._longest_wait = self.connection_kwargs["socket_connect_timeout"]
@@ -37,7 +38,7 @@ class KeptConnections(ConnectionPool):
         self._checkpid()
         try:
             self._places.get(timeout=self._longest_wait)
-        except Empty:
+        except queue.Empty:
             raise RedisConnectionError("all connections were in use for too long") from None
         with self._lock:
             connection = self._available_connections.pop() if self._available_connections else self.make_connection()
