@@ -92,6 +92,15 @@ class Session(LazyDict):
         self._principal: str | None = None
         self._record: Any = None
 
+    def _begin_saved(
+        self, token: str, payload: bytes, data: dict[str, Any], created: int, principal: str | None
+    ) -> None:
+        """Hold a saved session, after :meth:`_begin_new`."""
+        dict.update(self, data)
+        self._new = False
+        self._token, self._payload = token, payload
+        self._created, self._principal = created, principal
+
     def clear(self) -> None:
         """Empty the session and end it: what is written to it afterwards begins another one."""
         len(self)

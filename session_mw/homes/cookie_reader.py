@@ -45,14 +45,8 @@ class CookieReader:
             session._created = now
             session._keeps_created = self._hides_created
             return
-        token, payload, data, created, keeps_created, principal = found
-        dict.update(session, data)
-        session._new = False
-        session._token = token
-        session._payload = payload
-        session._created = created
-        session._keeps_created = keeps_created
-        session._principal = principal
+        token, payload, data, created, session._keeps_created, principal = found
+        session._begin_saved(token, payload, data, created, principal)
 
     def _candidates(self, session: Session) -> list[str]:
         values = self._cookie.values(session._header)

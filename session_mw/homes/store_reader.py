@@ -104,13 +104,6 @@ class StoreReader:
             logger.warning("the stored session %s… cannot be read; its visitor gets an empty one", key[:8])
 
     def _fill(self, session: Session, found: Found) -> None:
-        token, key, record, payload, data, created, principal = found
-        dict.update(session, data)
-        session._new = False
-        session._token = token
-        session._key = key
-        session._record = record
-        session._payload = payload
-        session._created = created
-        session._principal = principal
+        token, session._key, session._record, payload, data, created, principal = found
+        session._begin_saved(token, payload, data, created, principal)
         session._was_permanent = data.get("_permanent") is True

@@ -95,11 +95,11 @@ def _check_keys(keys: Iterable[Any]) -> None:
         if text in by_text:
             raise Refused(f"its keys {by_text[text]!r} and {key!r} are the same as JSON text; write str keys")
         by_text[text] = key
-    if not _sort(by_text.values()):
+    if not _sort_together(by_text.values()):
         raise Refused("its keys are of types that do not sort together; write str keys")
 
 
-def _sort(keys: Iterable[Any]) -> bool:
+def _sort_together(keys: Iterable[Any]) -> bool:
     try:
         sorted(keys)
     except TypeError:
