@@ -10,6 +10,7 @@ from typing import Any
 
 from session_mw.exceptions import BadToken, NotSerializable
 from session_mw.tags.limits import MAX_DEPTH, Refused, check_limits
+from session_mw.tags.plain import read_plain
 from session_mw.tags.reading import decode
 from session_mw.tags.writing import write
 
@@ -41,6 +42,9 @@ class TaggedJSON:
         """
         try:
             check_limits(payload)
+            plain = read_plain(payload)
+            if plain is not None:
+                return plain
             text = payload.decode().strip(" \t\r\n")
             data, end = decode(text, 0)
         except (Exception, StopIteration) as error:

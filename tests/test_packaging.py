@@ -42,8 +42,8 @@ def declared_dependencies():
         yield from ((line, above) for above, line in itertools.pairwise(written) if line in wanted)
 
 
-def test_itsdangerous_and_webob_are_the_only_hard_dependencies():
-    assert names(SETUP["options"]["install_requires"]) == {"itsdangerous", "webob"}
+def test_there_are_three_hard_dependencies():
+    assert names(SETUP["options"]["install_requires"]) == {"itsdangerous", "webob", "msgspec"}
 
 
 def test_every_group_of_dependencies_begins_with_its_reason():

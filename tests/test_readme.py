@@ -329,8 +329,8 @@ def test_the_two_commands_stand_there():
 
 
 def test_it_needs_nothing_but_what_it_says():
-    assert "It needs `itsdangerous` and `webob`, nothing else." in README
-    assert names(SETUP["options"]["install_requires"]) == {"itsdangerous", "webob"}
+    assert "It needs `itsdangerous`, `webob` and `msgspec`, nothing else." in README
+    assert names(SETUP["options"]["install_requires"]) == {"itsdangerous", "webob", "msgspec"}
 
 
 def test_every_link_leads_somewhere():

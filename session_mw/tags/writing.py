@@ -5,21 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 from base64 import b64encode
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from email.utils import format_datetime
-from itertools import chain
 from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]
 from typing import Any
 from uuid import UUID
 
 from session_mw.tags.limits import Refused, check_limits
+from session_mw.tags.plain import is_plain, may_hold_tags, write_plain
 from session_mw.tags.reading import READERS
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _STR = frozenset({str})
-_DICT = frozenset({dict})
 
 
 def write(value: Any) -> bytes:
@@ -28,30 +27,20 @@ def write(value: Any) -> bytes:
     Raises:
         Refused: It holds what is never read back; JSON's own errors say the rest.
     """
-    payload = _encode(_tag(value)).encode("ascii")
+    payload = _encode(value) if is_plain(value) else None
+    if payload is None or may_hold_tags(payload):
+        tagged = _tag(value)
+        payload = _encode(tagged) if is_plain(tagged) else _encode_otherwise(tagged)
     check_limits(payload)
     return payload
 
 
 def _tag(value: Any) -> Any:
-    kind = type(value)
-    if kind is list:
-        return value if _are_plain(value) else [_tag(item) for item in value]
-    if kind in _SCALARS:
+    if type(value) in _SCALARS:
         return value
+    if type(value) is list:
+        return [item if type(item) in _SCALARS else _tag(item) for item in value]
     return _tag_dict(value) if isinstance(value, dict) else _tag_other(value)
-
-
-def _are_plain(values: Collection[Any]) -> bool:
-    """Whether they are scalars, or dicts of scalars like the rows of a cart: nothing in them gets a tag."""
-    if _SCALARS.issuperset(map(type, values)):
-        return True
-    if not _DICT.issuperset(map(type, values)):
-        return False
-    keys = [*chain.from_iterable(values)]
-    if not _STR.issuperset(map(type, keys)) or not READERS.keys().isdisjoint(keys):
-        return False
-    return _SCALARS.issuperset(map(type, chain.from_iterable(map(dict.values, values))))
 
 
 def _tag_dict(value: dict[Any, Any]) -> dict[Any, Any]:
@@ -61,12 +50,7 @@ def _tag_dict(value: dict[Any, Any]) -> dict[Any, Any]:
         key = next(iter(value))
         if key in READERS:
             return {" di": {key + "__": _tag(value[key])}}
-    if _are_plain(value.values()):
-        return value
-    tagged = {
-        key: other for key, item in value.items() if type(item) not in _SCALARS and (other := _tag(item)) is not item
-    }
-    return {**value, **tagged} if tagged else value
+    return {key: item if type(item) in _SCALARS else _tag(item) for key, item in value.items()}
 
 
 def _tag_other(value: Any) -> Any:
@@ -91,7 +75,7 @@ def _check_keys(keys: Iterable[Any]) -> None:
     for key in keys:
         if not isinstance(key, (str, int, float, type(None))):
             raise Refused(f"its key {key!r} is no str, and JSON has no other keys")
-        text = key if isinstance(key, str) else _encode({key: 0})[2:-4]
+        text = key if isinstance(key, str) else _encode_otherwise({key: 0})[2:-4].decode()
         if text in by_text:
             raise Refused(f"its keys {by_text[text]!r} and {key!r} are the same as JSON text; write str keys")
         by_text[text] = key
@@ -142,5 +126,10 @@ _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circula
 _chunks = c_make_encoder and c_make_encoder(None, _default, encode_basestring_ascii, None, ":", ",", True, False, True)
 
 
-def _encode(value: Any) -> str:
-    return "".join(_chunks(value, 0)) if _chunks else _encoder.encode(value)
+def _encode(value: Any) -> bytes:
+    return write_plain(value) or _encode_otherwise(value)
+
+
+def _encode_otherwise(value: Any) -> bytes:
+    text = "".join(_chunks(value, 0)) if _chunks else _encoder.encode(value)
+    return text.encode("ascii")
