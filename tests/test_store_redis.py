@@ -76,6 +76,8 @@ class TestSentinel(StoreContract):
 
 def test_each_operation_is_one_command(store: RedisStore, server: redis.Redis) -> None:
     key = new_key()
+    # It connects.
+    store.load(key)
     assert sent(server, lambda: store.create(key, b"a", 60, "42")) == ["evalsha"]
     assert sent(server, lambda: store.load(key)) == ["get"]
     version = loaded(store, key).version
