@@ -11,6 +11,7 @@ from session_mw.homes.cookie_reader import CookieReader
 from session_mw.protocols import Codec, Serializer
 from session_mw.session import Session
 
+_BACKSLASH = ord("\\")
 # Flask sorts the keys, and few sort before this one.
 _PERMANENT_FIRST = b'{"_permanent":true'
 
@@ -75,7 +76,8 @@ class CookieHome(CookieReader):
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._refusals.refused(token, error)
             return []
-        if b"_permanent" not in payload and not (b"\\" in payload and b"\\u00" in payload):
+        # "in" with bytes takes twice as long: it first tries to take them for an int.
+        if payload.find(b"_permanent") < 0 and not (_BACKSLASH in payload and b"\\u00" in payload):
             return []
         if self._lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
             return None
