@@ -61,12 +61,12 @@ def _without_msgspec(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The same call where msgspec could not be loaded."""
 
     def without(argument: Any) -> Any:
-        kept = plain._encode, plain._decode
-        plain._encode = plain._decode = None
+        kept = plain._encode_sorted, plain._decode
+        plain._encode_sorted = plain._decode = None
         try:
             return call(argument)
         finally:
-            plain._encode, plain._decode = kept
+            plain._encode_sorted, plain._decode = kept
 
     return without
 

@@ -101,3 +101,11 @@ class StoreError(SessionError):
 def kind_of(value: object) -> str:
     """How a message names an object, whose own text may hold a secret."""
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+
+
+def item_path(key: object) -> str:
+    """How a message names an item of a dict or list, by its key or index."""
+    try:
+        return f"[{key!r}]"
+    except Exception:  # noqa: BLE001 (the application's own type, or an int of too many digits)
+        return f"[{kind_of(key)}]"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from session_mw.exceptions import BadToken, NotSerializable
+from session_mw.exceptions import BadToken, NotSerializable, item_path
 from session_mw.tags.limits import MAX_DEPTH, Refused, check_limits
 from session_mw.tags.plain import read_plain
 from session_mw.tags.reading import decode
@@ -67,7 +67,7 @@ def _path_of_problem(value: Any, depth: int = MAX_DEPTH) -> str:
         return ""
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         if not _can_be_written(item):
-            return f"[{key!r}]" + _path_of_problem(item, depth - 1)
+            return item_path(key) + _path_of_problem(item, depth - 1)
     return ""
 
 

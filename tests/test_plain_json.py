@@ -20,7 +20,12 @@ from session_mw.tags import plain
 JSON = TaggedJSON()
 TAGS = [" t", " b", " m", " u", " d", " di"]
 
-needs_msgspec = pytest.mark.skipif(platform.python_implementation() != "CPython", reason="msgspec is for CPython")
+IS_USED = (
+    platform.python_implementation() == "CPython"
+    and sys.version_info[:2] != (3, 12)
+    and getattr(sys, "_is_gil_enabled", lambda: True)()
+)
+needs_msgspec = pytest.mark.skipif(not IS_USED, reason="msgspec is not used here")
 
 texts = st.text() | st.text(alphabet='aé€😀\x7f\x00"\\/ :{}[],\ud800', max_size=12)
 numbers = st.integers() | st.integers(-(2**70), 2**70) | st.floats()
@@ -35,7 +40,7 @@ values = st.recursive(
 
 
 def without_msgspec() -> Any:
-    return mock.patch.multiple(plain, _encode=None, _decode=None)
+    return mock.patch.multiple(plain, _encode_sorted=None, _decode=None)
 
 
 def outcome(call: Any, argument: Any) -> str:
@@ -146,6 +151,41 @@ def test_plain_data_are_read_by_msgspec():
 @needs_msgspec
 def test_what_is_mostly_not_ascii_is_left_to_the_standard_library():
     assert plain.write_plain({"a": "é" * 33}) is None
+
+
+def test_msgspec_is_used_where_it_can_be():
+    assert (plain._decode is not None) == IS_USED
+
+
+@needs_msgspec
+def test_many_keys_are_left_to_the_standard_library():
+    assert plain.is_plain(dict.fromkeys(map(str, range(256))))
+    assert not plain.is_plain({"a": [dict.fromkeys(map(str, range(257)))]})
+
+
+def test_a_hostile_order_of_keys_does_no_harm():
+    """Every partition of a median-of-three quicksort takes two keys off; recursive, it overflows a small stack."""
+    script = """
+import threading
+from session_mw.tagged_json import TaggedJSON
+
+order = list(range(16))
+for largest in range(16, 2000, 2):
+    middle = (len(order) + 1) // 2
+    order += [order[middle], order[0]]
+    order[0], order[middle] = largest, largest + 1
+form = {f"{number:06}": 0 for number in order}
+
+def write():
+    print(TaggedJSON().loads(TaggedJSON().dumps({"form": form})) == {"form": form})
+
+threading.stack_size(128 * 1024)
+thread = threading.Thread(target=write)
+thread.start()
+thread.join()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n")
 
 
 def test_a_list_that_holds_itself_is_refused():

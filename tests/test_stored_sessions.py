@@ -658,7 +658,7 @@ def test_a_value_that_cannot_be_written_leaves_the_record_as_it_was(client, inne
 
 
 def test_a_key_that_is_no_str_is_named(client):
-    with pytest.raises(NotSerializable, match=r"session\[5\] cannot be saved: its key is not a str; write '5'"):
+    with pytest.raises(NotSerializable, match=r"session\[5\] cannot be saved: its key is not a str; write str\(key\)"):
         client.do(lambda s: s.update({5: "five"}))
 
 

@@ -364,3 +364,16 @@ def test_what_the_writer_writes_the_reader_reads_and_writes_the_same(data):
 def test_a_key_that_json_cannot_hold_is_named(data, problem):
     with pytest.raises(NotSerializable, match=problem):
         TaggedJSON().dumps(data)
+
+
+class Unprintable(str):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("key", [10**5000, Unprintable("a")], ids=["int", "str"])
+def test_a_key_that_cannot_be_printed_hides_no_problem(key):
+    with pytest.raises(NotSerializable, match=r"\[an object of type (int|Unprintable)\] cannot be saved"):
+        TaggedJSON().dumps({key: object()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from session_mw.exceptions import BadToken, ExpiredToken, NotSerializable
+from session_mw.exceptions import BadToken, ExpiredToken, NotSerializable, item_path
 from session_mw.protocols import Serializer
 from session_mw.session import Session
 
@@ -129,7 +129,7 @@ def _check_keys(data: dict[Any, Any], error: NotSerializable) -> None:
     try:
         sorted(data)
     except TypeError:
-        raise NotSerializable(f"[{others[0]!r}]", f"its key is not a str; write {str(others[0])!r}") from error
+        raise NotSerializable(item_path(others[0]), "its key is not a str; write str(key)") from error
 
 
 def _with_hidden(data: dict[str, Any], session: Session) -> dict[str, Any]:

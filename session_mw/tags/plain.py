@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import codecs
+import sys
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-# PyPy has no msgspec, and CPython 3.12 cannot load it in a subinterpreter, where mod_wsgi runs applications.
 try:
+    if sys.version_info[:2] == (3, 12):
+        raise ImportError("CPython 3.12 may crash where a second interpreter loads msgspec (mod_wsgi)")
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise ImportError("without a GIL, another thread could change the data under msgspec's hands")
     from msgspec.json import Decoder, Encoder
 except (ImportError, SystemError):
-    _encode = _encode_as_it_is = _decode = None
+    # Also on PyPy, and in interpreters that cannot load it.
+    _encode_sorted = _encode_in_order = _decode = None
 else:
-    _encode = Encoder(order="sorted").encode
-    _encode_as_it_is = Encoder().encode
+    _encode_sorted = Encoder(order="sorted").encode
+    _encode_in_order = Encoder().encode
     _decode = Decoder().decode
 
 _STR = frozenset({str})
 _SIMPLE = frozenset({str, int, bool, type(None)})
+_MOST_KEYS = 256
+"""How many keys msgspec may sort: its quicksort is recursive, and a hostile order of many keys overflows the stack."""
 _MOST = 64 * 1024
 """Bytes of a payload that is written again to be compared: a longer one would take too much memory."""
 _FEW = 32
-"""Bytes beyond ASCII that are escaped sooner one by one than by the standard library."""
+"""Bytes beyond one for each character, in UTF-8, that are escaped sooner run by run than by the standard library."""
 _BACKSLASH = ord("\\")
 _ESCAPE = "session_mw.escape"
 
 
 def is_plain(value: Any) -> bool:
-    """Whether it is made of dicts, lists and what msgspec writes as the standard library does, but for text."""
+    """Whether it is a dict, a list or a float that msgspec writes as the standard library does, but for text."""
     if type(value) is dict:
-        if not _STR.issuperset(map(type, value)):
+        if len(value) > _MOST_KEYS or not _STR.issuperset(map(type, value)):
             return False
         value = value.values()
     elif type(value) is float:
-        # Beyond, both use an exponent, in two spellings; JSON has no NaN.
+        # Beyond, both use an exponent, in two spellings; NaN becomes null.
         return 1e-4 <= abs(value) < 1e16 or value == 0
     elif type(value) is not list:
         return False
@@ -51,10 +58,10 @@ def may_hold_tags(payload: bytes) -> bool:
 
 def write_plain(value: Any) -> bytes | None:
     """ASCII JSON without spaces, its keys sorted, of a plain value; None where the standard library has to write it."""
-    if _encode is None:
+    if _encode_sorted is None:
         return None
     try:
-        payload = _encode(value)
+        payload = _encode_sorted(value)
     except UnicodeEncodeError:
         return None
     return payload.replace(b"\x7f", rb"\u007f") if payload.isascii() else _ascii(payload)
@@ -67,11 +74,11 @@ def _ascii(payload: bytes) -> bytes | None:
     return text.encode("ascii", _ESCAPE).replace(b"\x7f", rb"\u007f")
 
 
-def _escape(error: Any) -> tuple[str, int]:
+def _escape_run(error: Any) -> tuple[str, int]:
     return encode_basestring_ascii(error.object[error.start : error.end])[1:-1], error.end
 
 
-codecs.register_error(_ESCAPE, _escape)
+codecs.register_error(_ESCAPE, _escape_run)
 
 
 def read_plain(payload: bytes) -> dict[str, Any] | None:
@@ -80,12 +87,13 @@ def read_plain(payload: bytes) -> dict[str, Any] | None:
     msgspec is more lenient than a session may be. What it would write as other bytes has, say,
     a key that stands twice.
     """
-    if _decode is None or _encode_as_it_is is None:
+    if _decode is None or _encode_in_order is None:
         return None
     if len(payload) > _MOST or _BACKSLASH in payload or may_hold_tags(payload):
         return None
     try:
         data = _decode(payload)
-        return data if type(data) is dict and _encode_as_it_is(data) == payload else None
+        # In order, as to sort is what msgspec does badly.
+        return data if type(data) is dict and _encode_in_order(data) == payload else None
     except Exception:  # noqa: BLE001 (the standard library says what is wrong)
         return None

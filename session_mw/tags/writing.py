@@ -30,7 +30,7 @@ def write(value: Any) -> bytes:
     payload = _encode(value) if is_plain(value) else None
     if payload is None or may_hold_tags(payload):
         tagged = _tag(value)
-        payload = _encode(tagged) if is_plain(tagged) else _encode_otherwise(tagged)
+        payload = _encode(tagged) if is_plain(tagged) else _encode_by_json(tagged)
     check_limits(payload)
     return payload
 
@@ -75,7 +75,7 @@ def _check_keys(keys: Iterable[Any]) -> None:
     for key in keys:
         if not isinstance(key, (str, int, float, type(None))):
             raise Refused(f"its key {key!r} is no str, and JSON has no other keys")
-        text = key if isinstance(key, str) else _encode_otherwise({key: 0})[2:-4].decode()
+        text = key if isinstance(key, str) else _encode_by_json({key: 0})[2:-4].decode()
         if text in by_text:
             raise Refused(f"its keys {by_text[text]!r} and {key!r} are the same as JSON text; write str keys")
         by_text[text] = key
@@ -122,14 +122,14 @@ def _escape(value: Any) -> Any:
 
 
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False, default=_default)
-# JSONEncoder.encode makes its C encoder anew at each call, a third of what a small session takes.
+# JSONEncoder.encode makes its C encoder anew at each call, a third of its time for a small session.
 _chunks = c_make_encoder and c_make_encoder(None, _default, encode_basestring_ascii, None, ":", ",", True, False, True)
 
 
 def _encode(value: Any) -> bytes:
-    return write_plain(value) or _encode_otherwise(value)
+    return write_plain(value) or _encode_by_json(value)
 
 
-def _encode_otherwise(value: Any) -> bytes:
+def _encode_by_json(value: Any) -> bytes:
     text = "".join(_chunks(value, 0)) if _chunks else _encoder.encode(value)
     return text.encode("ascii")
