@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import datetime, timezone
-from email.utils import format_datetime
+from email.utils import formatdate
 from itertools import islice
 from typing import Literal, cast
 
@@ -124,7 +123,7 @@ class SessionCookie:
     def _http_date(self, at: int) -> str:
         last, text = self._date
         if last != at:
-            text = format_datetime(datetime.fromtimestamp(at, timezone.utc), usegmt=True)
+            text = formatdate(at, usegmt=True)
             self._date = at, text
         return text
 

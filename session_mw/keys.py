@@ -42,6 +42,11 @@ def generate() -> str:
     return secrets.token_urlsafe(32)
 
 
+def has_bytes(text: str) -> bool:
+    """Whether UTF-8 can write the text: it cannot where a surrogate stands alone."""
+    return text.encode(errors="replace").decode() == text
+
+
 def key_bytes(name: str, key: object) -> bytes:
     """The key as bytes.
 
@@ -53,10 +58,10 @@ def key_bytes(name: str, key: object) -> bytes:
     """
     if not isinstance(key, (str, bytes)):
         raise ConfigurationError(f"{name}: a key is str or bytes, not {type(key).__name__}")
-    data = key.encode(errors="surrogatepass") if isinstance(key, str) else key
-    if isinstance(key, str) and data.decode(errors="ignore") != key:
+    if isinstance(key, str) and not has_bytes(key):
         # An error of encode would hold the key, and traceback tools show it.
         raise ConfigurationError(f"{name}: the key holds a lone surrogate, which has no bytes in UTF-8")
+    data = key.encode() if isinstance(key, str) else key
     if not data.strip(b"\0"):
         raise ConfigurationError(
             f"{name}: an empty key lets anyone forge sessions; make one: python -m session_mw keygen"

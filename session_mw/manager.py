@@ -101,7 +101,8 @@ class SessionManager:
             session: One that this manager opened.
 
         Returns:
-            The headers to add to the response: none, ``Vary``, or ``Vary`` and ``Set-Cookie``.
+            The headers to add to the response: none, ``Vary``, or ``Vary`` and ``Set-Cookie``, of which
+            there are several where cookies that stand beside ours are deleted.
 
         Raises:
             NotSerializable: The session holds what cannot be written.

@@ -121,30 +121,19 @@ class Store(Protocol):
 
 
 @runtime_checkable
-class IndexedStore(Protocol):
+class IndexedStore(Store, Protocol):
     """A store that can also list the sessions of one principal (one user's, say).
 
     ``principal`` is a non-empty str, or None for a session that is nobody's. Each writing
-    says it anew: a record written with another principal leaves the list of the former.
+    says it anew: a record written with another principal leaves the list of the former, and so
+    does one that is deleted.
     """
-
-    def load(self, key: str) -> Record | None:
-        """As :meth:`Store.load`."""
 
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
         """As :meth:`Store.create`, and list it under ``principal``."""
 
     def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
         """As :meth:`Store.update`, and list it under ``principal`` (alone)."""
-
-    def touch(self, key: str, ttl: int) -> bool:
-        """As :meth:`Store.touch`."""
-
-    def delete(self, key: str) -> None:
-        """As :meth:`Store.delete`; it leaves the list too."""
-
-    def close(self) -> None:
-        """As :meth:`Store.close`."""
 
     def keys_of(self, principal: str) -> Iterable[str]:
         """The keys of the principal's live records, in no order."""

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import SessionUnavailable
+from session_mw.keys import has_bytes
 from session_mw.lazy_dict import LazyDict
 
 
@@ -20,7 +21,7 @@ def check_principal(value: object) -> None:
     """
     if not isinstance(value, str) or not value:
         raise TypeError(f"a principal is a non-empty str, not {value!r}; write str(user.id)")
-    if value.encode(errors="ignore").decode() != value:
+    if not has_bytes(value):
         raise ValueError("a principal may not hold a lone surrogate, which has no bytes in UTF-8")
 
 

@@ -1,4 +1,4 @@
-"""Every setting, checked when it is set; and settings read from a mapping of names and texts."""
+"""Every setting, checked when it is set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal, NoReturn, TypedDict
 
 from session_mw.cookies import DOMAIN, MAX_COOKIE, NAME, PATH
 from session_mw.exceptions import ConfigurationError, kind_of
-from session_mw.keys import key_bytes, warn_if_weak
+from session_mw.keys import has_bytes, key_bytes, warn_if_weak
 from session_mw.protocols import STORE_METHODS, Store, is_store
 
 # A browser caps a cookie's age at 400 days (RFC 6265bis); this bound only keeps dates printable.
@@ -104,13 +104,20 @@ class Settings:
         """``leeway`` in whole seconds."""
         return _seconds("leeway", self.leeway)
 
+    @property
+    def uses_keys(self) -> bool:
+        """Whether the secret keys sign or encrypt anything; a store's cookie holds only a random id."""
+        return self.store is None or self.store_encryption
+
     def _check_keys(self) -> None:
         if isinstance(self.secret_key_fallbacks, (str, bytes)) or not isinstance(self.secret_key_fallbacks, Sequence):
             raise ConfigurationError("secret_key_fallbacks is a list of keys; write [key], also for a single one")
         keys = [("secret_key", self.secret_key)] if self.secret_key is not None else []
         keys += [("secret_key_fallbacks", key) for key in self.secret_key_fallbacks]
         for name, key in keys:
-            warn_if_weak(name, key_bytes(name, key))
+            data = key_bytes(name, key)
+            if self.uses_keys:
+                warn_if_weak(name, data)
         if self.secret_key is None and self.secret_key_fallbacks:
             raise ConfigurationError("secret_key_fallbacks without a secret_key: set the key that signs, too")
 
@@ -118,7 +125,7 @@ class Settings:
         for name in FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"{name} is True or False, not {getattr(self, name)!r}")
-        if not isinstance(self.salt, str) or not self.salt or not _has_bytes(self.salt):
+        if not isinstance(self.salt, str) or not self.salt or not has_bytes(self.salt):
             raise ConfigurationError(f"salt is a non-empty str, not {self.salt!r}")
         if self.digest not in ("sha1", "sha256", "sha512"):
             raise ConfigurationError(f"digest is 'sha1', 'sha256' or 'sha512', not {self.digest!r}")
@@ -184,11 +191,6 @@ FLAGS = (
     "encrypt",
     "store_encryption",
 )
-
-
-def _has_bytes(text: str) -> bool:
-    """Whether UTF-8 can write the text: it cannot where a surrogate stands alone."""
-    return text.encode(errors="replace").decode() == text
 
 
 def _match(name: str, value: object, pattern: re.Pattern[str], expected: str) -> None:

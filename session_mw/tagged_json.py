@@ -47,7 +47,7 @@ class TaggedJSON:
                 return plain
             text = payload.decode().strip(" \t\r\n")
             data, end = decode(text, 0)
-        except (Exception, StopIteration) as error:
+        except Exception as error:
             raise BadToken("bad_payload") from error
         if type(data) is not dict or end != len(text):
             raise BadToken("bad_payload")

@@ -446,6 +446,25 @@ def test_two_applications_may_share_one_interface() -> None:
     assert [client.get("/visits").text for _ in range(2) for client in clients] == ["1", "1", "2", "2"]
 
 
+def test_an_application_that_calls_another_keeps_its_session_under_its_own_key() -> None:
+    outer, inner = flask.Flask("outer"), flask.Flask("inner")
+    for one in (outer, inner):
+        one.session_interface = FlaskSessions(SessionManager(secrets.token_hex(), cookie_name=one.name))
+
+    @inner.route("/")
+    def inside() -> str:
+        flask.session["in"] = 1
+        return "inside"
+
+    @outer.route("/")
+    def outside() -> Any:
+        flask.session["out"] = 1
+        return flask.Response.from_app(inner.wsgi_app, flask.request.environ)
+
+    cookies = outer.test_client().get("/").headers.getlist("Set-Cookie")
+    assert [cookie.partition("=")[0] for cookie in cookies] == ["inner", "outer"]
+
+
 def test_requests_that_come_at_once_share_one_store() -> None:
     app = make_app()
     app.config["store"] = "memory://"

@@ -175,6 +175,11 @@ def test_inspect_finds_the_token_in_a_line_a_response_or_a_cookie_jar(inspect, l
     assert inspect(line.format(FLASK))["data"] == {"a": 1}
 
 
+def test_a_hosts_name_is_no_token(capsys):
+    main(["inspect", f"Set-Cookie: session={FLASK}; Domain=www.example.com; Path=/"])
+    assert capsys.readouterr().err == ""
+
+
 def test_inspect_says_that_there_are_more_tokens(capsys):
     main(["inspect", f"session={FLASK}; session={ARTICLE}; session={FLASK}"])
     out, err = capsys.readouterr()

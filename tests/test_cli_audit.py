@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -182,11 +183,18 @@ def from_ini(capsys: pytest.CaptureFixture[str], **settings: str) -> dict[str, t
         ("valkeys://:hush@cache.internal/0", "ok", "ok"),
         ("rediss://:hush@cache.internal/0?ssl_cert_reqs=none", "FAIL", "ok"),
         ("rediss://:hush@cache.internal/0?ssl_check_hostname=false", "FAIL", "ok"),
+        ("rediss://:hush@cache.internal/0?ssl_check_hostname=no", "FAIL", "ok"),
+        ("rediss://:hush@cache.internal/0?ssl_check_hostname=1", "ok", "ok"),
+        ("rediss://:hush@cache.internal/0?ssl%%5Fcert%%5Freqs=none", "FAIL", "ok"),
         ("redis+sentinel://:hush@one:26379,two:26379/master", "FAIL", "ok"),
         ("redis+cluster://localhost:7000,10.0.0.7:7001", "FAIL", "FAIL"),
         ("postgresql+psycopg://me:hush@db/app", "warn", "ok"),
         ("postgresql+psycopg://me:hush@db/app?sslmode=verify-full", "ok", "ok"),
         ("postgresql+psycopg://me:hush@db/app?sslmode=require", "warn", "ok"),
+        ("postgresql+psycopg://me:hush@/app", "ok", "ok"),
+        ("postgresql+psycopg://me:hush@/app?host=db.example.com", "warn", "ok"),
+        ("postgresql+psycopg://me:hush@/app?host=/run/postgresql", "ok", "ok"),
+        ("postgresql+psycopg://me:hush@/app?host=localhost:5432&host=db:5432", "warn", "ok"),
         ("mysql+pymysql://me@localhost/app", "ok", "warn"),
         ("mysql+pymysql://me:hush@db/app?ssl_ca=ca.pem", "ok", "ok"),
     ],
@@ -224,6 +232,24 @@ def test_ready_clients_are_judged_as_their_urls_are() -> None:
     ]
     assert [one["store: password"][1] for one in told] == ["ok", "FAIL", "ok"]
     assert "hush" not in repr(told)
+
+
+@pytest.mark.parametrize(
+    "option", [{"ssl_cert_reqs": None}, {"ssl_cert_reqs": ssl.CERT_NONE}, {"ssl_check_hostname": False}]
+)
+def test_a_ready_client_that_trusts_any_server_fails(option: dict[str, Any]) -> None:
+    redis = pytest.importorskip("redis")
+    from session_mw.stores.redis import RedisStore
+
+    client = redis.Redis(host="cache.internal", ssl=True, **option)
+    assert judged(store=RedisStore(client))["store: connection"] == ("TLS, unverified", "FAIL")
+
+
+def test_a_key_that_nothing_is_signed_with_may_be_weak(recwarn: pytest.WarningsRecorder) -> None:
+    found = judged(secret_key="short", secret_key_fallbacks=["dev"], store="memory://")
+    assert found["secret_key"] == ("not used", "ok")
+    assert found["secret_key_fallbacks"][1] == "ok"
+    assert not recwarn
 
 
 def test_an_engine_is_judged_as_its_url_is(tmp_path: Path) -> None:

@@ -445,6 +445,7 @@ EXPIRED = SignedCodec(KEY).encode(b"{}", 0, NOW - LIFETIME - 1)
         ("session=garbage", logging.INFO, "malformed"),
         ("session=\xff\xfe", logging.INFO, "malformed"),
         ("session=" + "x" * 5000, logging.INFO, "malformed"),
+        ("session=a; session=b", logging.INFO, "malformed"),
         (f"session={sealed('e30', stamped(NOW + 61))}", logging.INFO, "future"),
         (f"session={signed(PERMANENT_LIST)}", logging.WARNING, "bad_payload"),
         (f"session={sealed('.eJw')}", logging.WARNING, "bad_payload"),

@@ -448,6 +448,7 @@ def test_an_s_in_the_scheme_is_tls(scheme: str) -> None:
     assert isinstance(connection, redis.SSLConnection)
     assert connection.ca_certs == "/ca.pem"
     assert connection.cert_reqs.name == "CERT_REQUIRED"
+    assert connection.check_hostname
     store.close()
 
 

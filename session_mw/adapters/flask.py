@@ -21,8 +21,9 @@ from session_mw.session import NullSession, Session
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# The manager that opened the request's session here; None: the middleware did, and commits.
-_OPENED_BY = "session_mw.flask.opened_by"
+# The attribute of a request that keeps the manager that opened its session here; None: the middleware did, and
+# commits. Not in the environ, which an application shares with another that it calls.
+_OPENED_BY = "session_mw_opened_by"
 
 # Extensions ask isinstance(session, SessionMixin) before they use Flask's attributes.
 SessionMixin.register(Session)
@@ -76,7 +77,7 @@ class FlaskSessions(SessionInterface):
             sessions = cast("SessionManager", session._owner)
         if sessions is not None:
             session = sessions.open(request.environ)
-        request.environ[_OPENED_BY] = sessions
+        setattr(request, _OPENED_BY, sessions)
         # Registered above, which type checkers do not follow.
         return None if isinstance(session, NullSession) else cast("SessionMixin", session)
 
@@ -88,7 +89,7 @@ class FlaskSessions(SessionInterface):
             CookieTooLarge: A browser would not keep the cookie.
             StoreError: The store failed.
         """
-        sessions = request.environ.get(_OPENED_BY) if has_request_context() else self._manager_for(app)
+        sessions = getattr(request, _OPENED_BY, None) if has_request_context() else self._manager_for(app)
         if sessions is not None:
             ours = cast("Session", session)
             response.headers = Headers(sessions.respond(ours, list(response.headers)))

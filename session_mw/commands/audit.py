@@ -13,14 +13,13 @@ from typing import NamedTuple
 
 from session_mw.commands.audit_cookie import judge_cookie
 from session_mw.commands.audit_stores import judge_store
-from session_mw.commands.findings import FAIL, OK, WARN, Finding
+from session_mw.commands.findings import FAIL, OK, UNITS, WARN, Finding
 from session_mw.keys import is_weak, key_bytes
 from session_mw.settings import Settings
 
 STRONG_KEY = 32
 FEW_CHARACTERS = 8
 DAY = 86400
-_UNITS = ((DAY, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def audit(settings: Settings) -> list[Finding]:
@@ -44,15 +43,16 @@ class _Keys(NamedTuple):
 def _keys(settings: Settings) -> Iterator[Finding]:
     current = None if settings.secret_key is None else key_bytes("secret_key", settings.secret_key)
     fallbacks = [key_bytes("secret_key_fallbacks", key) for key in settings.secret_key_fallbacks]
-    keys = _Keys(current, fallbacks)
+    keys = _Keys(current, fallbacks if settings.uses_keys else [])
     yield Finding("secret_key", *_current_key(settings, keys), "ASVS 11.2.3, 13.3.1")
     yield Finding("secret_key_fallbacks", *_fallback_keys(keys), "ASVS 13.3.4")
 
 
 def _current_key(settings: Settings, keys: _Keys) -> tuple[str, str, str]:
+    if not settings.uses_keys:
+        value = "none" if keys.current is None else "not used"
+        return value, OK, "not needed: the cookie holds a random id, and nothing is encrypted"
     if keys.current is None:
-        if settings.store is not None:
-            return "none", OK, "not needed: the cookie holds a random id, and nothing is encrypted"
         return "none", FAIL, "nothing can be kept: every writing to the session raises SessionUnavailable"
     size = f"{len(keys.current)} bytes"
     if is_weak(keys.current):
@@ -144,7 +144,7 @@ def _absolute(seconds: int | None) -> tuple[str, str, str]:
 
 
 def _span(seconds: int) -> str:
-    size, unit = next(unit for unit in _UNITS if seconds % unit[0] == 0)
+    size, unit = next(unit for unit in UNITS if seconds % unit[0] == 0)
     return f"{seconds // size} {unit}{'' if seconds == size else 's'}"
 
 

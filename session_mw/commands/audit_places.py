@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
+import ssl
+from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from session_mw.exceptions import ConfigurationError
+from session_mw.mapping import BOOLEANS
 from session_mw.protocols import Store
 from session_mw.stores.migrating import MigratingStore
 from session_mw.stores.options import nearest, scheme_of, without_password
@@ -44,17 +46,19 @@ def _place_in_url(url: str) -> Place:
     head, _, query = url.partition("://")[2].partition("?")
     netloc, slash, path = head.partition("/")
     user, _, listed = netloc.rpartition("@")
+    options = dict(parse_qsl(query.lower(), keep_blank_values=True))
     hosts = tuple(_host(part) for part in listed.split(",") if part) or ("localhost",)
     if server in ("memory", "memcached"):
         return Place(server, shown, hosts=() if server == "memory" else hosts)
     if server in ("file", "sqlite"):
         return Place(server, shown, os.path.abspath(unquote(slash + path) if server == "file" else path))
     # without_password leaves three stars of a user and password
-    password = ":" in user or user == "***" or re.search(r"(^|&)passw(or)?d=", query) is not None
+    password = ":" in user or user == "***" or not options.keys().isdisjoint(("password", "passwd"))
     if server in ("redis", "rediss", "valkey", "valkeys"):
-        trusts_all = "ssl_cert_reqs=none" in query or "ssl_check_hostname=false" in query.lower()
-        return Place("redis", shown, "", hosts, server in ("rediss", "valkeys"), not trusts_all, password)
-    return Place("sql", shown, "", hosts, *_tls_of_sql(query), password)
+        checks = BOOLEANS.get(options.get("ssl_check_hostname", "true"), False)
+        verified = checks and options.get("ssl_cert_reqs") != "none"
+        return Place("redis", shown, "", hosts, server in ("rediss", "valkeys"), verified, password)
+    return Place("sql", shown, "", _hosts_of_sql(query) or hosts, *_tls_of_sql(options), password)
 
 
 def _known_scheme(url: str) -> str:
@@ -68,9 +72,14 @@ def _host(text: str) -> str:
     return text[1:].partition("]")[0] if text.startswith("[") else text.partition(":")[0]
 
 
-def _tls_of_sql(query: str) -> tuple[bool, bool]:
+def _hosts_of_sql(query: str) -> tuple[str, ...]:
+    """The hosts that a query names, which go before the URL's own; a path is a socket on this machine."""
+    named = [host for name, value in parse_qsl(query) if name == "host" for host in value.split(",") if host]
+    return tuple("localhost" if host.startswith("/") else _host(host) for host in named)
+
+
+def _tls_of_sql(options: Mapping[str, str]) -> tuple[bool, bool]:
     """Whether PostgreSQL's or MySQL's driver refuses a connection without TLS, and checks the certificate."""
-    options = dict(part.partition("=")[::2] for part in query.lower().split("&"))
     mode = options.get("sslmode") or options.get("ssl_mode") or ""
     authority = "ssl_ca" in options
     return mode in _REFUSES_PLAIN or authority, mode in _VERIFIED or authority
@@ -105,9 +114,9 @@ def _place_of_client(store: Any, client: Any) -> Place:
     nodes = getattr(getattr(client, "nodes_manager", None), "startup_nodes", {})
     hosts = tuple(node.host for node in nodes.values()) or (str(arguments.get("host", "localhost")),)
     tls = bool(arguments.get("ssl")) or "SSL" in getattr(getattr(pool, "connection_class", None), "__name__", "")
-    return Place(
-        "redis", repr(store), "", hosts, tls, arguments.get("ssl_cert_reqs") != "none", bool(arguments.get("password"))
-    )
+    trusts_all = arguments.get("ssl_cert_reqs", "required") in ("none", None, ssl.CERT_NONE)
+    verified = not trusts_all and bool(arguments.get("ssl_check_hostname", True))
+    return Place("redis", repr(store), "", hosts, tls, verified, bool(arguments.get("password")))
 
 
 def _place_of_sql(store: Any) -> Place:

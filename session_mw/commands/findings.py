@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
+UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+"""Seconds of what a person counts time in."""
 
 
 class Finding(NamedTuple):

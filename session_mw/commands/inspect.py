@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from session_mw.codecs.signed import DIGESTS, SignedCodec, read_unverified
+from session_mw.commands.findings import UNITS
 from session_mw.exceptions import BadToken, SessionError
 from session_mw.keys import key_bytes
 from session_mw.tagged_json import TaggedJSON
@@ -18,7 +19,6 @@ KEY_VARIABLE = "SESSION_MW_SECRET_KEY"
 ITSDANGEROUS_EPOCH = 1293840000
 """itsdangerous before 1.0 counted seconds from 2011-01-01, as Unix time 1293840000."""
 
-_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _BETWEEN_WORDS = re.compile(r"[;\s]+")
 _TOKEN = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{1,11}\.[A-Za-z0-9_-]+")
 
@@ -26,15 +26,15 @@ _TOKEN = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{1,11}\.[A-Za-z0-9_-]+")
 def find_tokens(text: str) -> list[str]:
     """The tokens in a text: itself, or those of a ``Cookie`` or ``Set-Cookie`` line, a whole response or a cookie jar.
 
-    Those that can be decoded come first.
+    Where one can be decoded, those that cannot are left out: a host's name has a token's form too.
 
     Raises:
         SessionError: Nothing in the text looks like a token.
     """
     values = [word.rpartition("=")[2].strip('"') for word in _BETWEEN_WORDS.split(text)]
-    tokens = dict.fromkeys(value for value in values if _TOKEN.fullmatch(value))
+    tokens = [*dict.fromkeys(value for value in values if _TOKEN.fullmatch(value))]
     if tokens:
-        return sorted(tokens, key=_can_be_decoded, reverse=True)
+        return [token for token in tokens if _can_be_decoded(token)] or tokens
     raise SessionError(
         "nothing there looks like a signed token (payload.timestamp.signature); the cookie of a stored session "
         "holds only an id, and an encrypted one cannot be looked into"
@@ -140,7 +140,7 @@ def _date(at: int) -> str:
 
 
 def _ago(seconds: int) -> str:
-    size, unit = next((unit for unit in _UNITS if abs(seconds) >= unit[0]), _UNITS[-1])
+    size, unit = next((unit for unit in UNITS if abs(seconds) >= unit[0]), UNITS[-1])
     count = abs(seconds) // size
     return f"{count} {unit}{'' if count == 1 else 's'} {'ago' if seconds >= 0 else 'in the future'}"
 

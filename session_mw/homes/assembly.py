@@ -38,13 +38,13 @@ def home_of(settings: Settings, cookie: SessionCookie, store: Store | None) -> C
     if store is not None:
         return StoreHome(store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh)
     if settings.secret_key is not None:
-        return CookieHome(_codec(settings, settings.secret_key), TaggedJSON(), cookie, lifetimes, refresh)
+        return CookieHome(_codec(settings), TaggedJSON(), cookie, lifetimes, refresh)
     return None
 
 
-def _codec(settings: Settings, secret_key: str | bytes) -> Codec:
+def _codec(settings: Settings) -> Codec:
     if not settings.encrypt:
-        return SignedCodec(secret_key, settings.secret_key_fallbacks, salt=settings.salt, digest=settings.digest)
+        return SignedCodec(*_keys(settings), salt=settings.salt, digest=settings.digest)
     encrypted = _encryption("encrypt=True")
     codec: Codec = encrypted.EncryptedCodec(*_keys(settings), cookie_name=settings.cookie_name, salt=settings.salt)
     return codec

@@ -58,6 +58,8 @@ class CookieHome(CookieReader):
         if session._fresh:
             return []
         tokens = self._candidates(session)
+        if not tokens:
+            return []
         if len(tokens) == 1 and (cookies := self._refresh_unread(session, tokens[0])) is not None:
             return cookies
         unseen = Session()

@@ -94,7 +94,8 @@ def _connection(url: StoreURL, tls: bool) -> dict[str, Any]:
         "username": url.user,
         "password": url.password,
         **_sockets(url),
-        **({"ssl": True} if tls else {}),
+        # redis-py before 6 leaves the host's name unchecked
+        **({"ssl": True, "ssl_check_hostname": url.options.get("ssl_cert_reqs") != "none"} if tls else {}),
         **{name: value for name, value in url.options.items() if name in _TLS_OPTIONS},
     }
 
