@@ -25,7 +25,7 @@ _STR = frozenset({str})
 _SIMPLE = frozenset({str, int, bool, type(None)})
 _MOST_KEYS = 256
 """How many keys msgspec may sort: its quicksort is recursive, and a hostile order of many keys overflows the stack."""
-_MOST = 64 * 1024
+_MOST_BYTES = 64 * 1024
 """Bytes of a payload that is written again to be compared: a longer one would take too much memory."""
 _FEW = 32
 """Bytes beyond one for each character, in UTF-8, that are escaped sooner run by run than by the standard library."""
@@ -89,7 +89,7 @@ def read_plain(payload: bytes) -> dict[str, Any] | None:
     """
     if _decode is None or _encode_in_order is None:
         return None
-    if len(payload) > _MOST or _BACKSLASH in payload or may_hold_tags(payload):
+    if len(payload) > _MOST_BYTES or _BACKSLASH in payload or may_hold_tags(payload):
         return None
     try:
         data = _decode(payload)
