@@ -17,7 +17,7 @@ from webob.dec import wsgify
 from webob.exc import HTTPBadRequest, HTTPMethodNotAllowed, HTTPNotFound
 
 from session_mw import ConfigurationError, Session, SessionMiddleware, get_session
-from session_mw.keys import generate
+from session_mw.secret_keys import generate
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

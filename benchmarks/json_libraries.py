@@ -19,8 +19,7 @@ import orjson
 
 from reports import Report, Table, micro, times
 from scenarios import SIZES, payload, sized
-from session_mw.tagged_json import TaggedJSON
-from session_mw.tags import plain
+from session_mw.tagged_json import TaggedJSON, plain
 from timing import Work, by_turns, call_timer, ratio, typical
 
 ENOUGH = 1.5

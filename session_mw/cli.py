@@ -15,8 +15,8 @@ from session_mw.commands.findings import FAIL, as_table
 from session_mw.commands.inspect import KEY_VARIABLE, as_text, find_tokens, inspect
 from session_mw.commands.sweep import URL_VARIABLE, Bar, counted, open_existing, sweep
 from session_mw.exceptions import SessionError
-from session_mw.keys import generate
 from session_mw.protocols import is_sweepable
+from session_mw.secret_keys import generate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

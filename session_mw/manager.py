@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from session_mw.backends.build import cookie_of, home_of
+from session_mw.backends.cookie import CookieHome
+from session_mw.backends.principals import SessionInfo, end_sessions, indexed, list_sessions
+from session_mw.config import SETTING_NAMES, settings_from_mapping, unknown_setting
 from session_mw.exceptions import ConfigurationError, kind_of
 from session_mw.headers import VARY, Header, with_session_headers
-from session_mw.homes.assembly import cookie_of, home_of
-from session_mw.homes.cookie import CookieHome
-from session_mw.homes.listing import SessionInfo, end_sessions, indexed, list_sessions
 from session_mw.lazy_dict import UNTOUCHED
-from session_mw.mapping import SETTING_NAMES, settings_from_mapping, unknown_setting
 from session_mw.protocols import Store
 from session_mw.session import NullSession, OpenedSession, Session, check_principal
 from session_mw.settings import SettingNames, Settings
-from session_mw.stores.keys import is_key
+from session_mw.stores.session_ids import is_key
 from session_mw.stores.urls import open_store
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing import Self
+
+    from typing_extensions import Unpack
 
 
 class SessionManager:

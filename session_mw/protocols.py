@@ -154,6 +154,35 @@ class SweepableStore(Protocol):
         """
 
 
+class Location(NamedTuple):
+    """Where a store keeps its records: for messages and for ``session-mw audit``."""
+
+    kind: str
+    """``memory``, ``file``, ``sqlite``, ``redis``, ``memcached``, ``sql``, ``migrating`` or ``other``."""
+    shown: str
+    """The store as a message may show it: its URL without a password, or its repr."""
+    path: str = ""
+    """The file or directory, absolute; empty where there is none."""
+    hosts: tuple[str, ...] = ()
+    """Names or addresses of the servers, without ports; empty where there is none."""
+    tls: bool = False
+    """Whether a connection without TLS is refused."""
+    verified: bool = True
+    """Whether the server's certificate and name are checked; says nothing without ``tls``."""
+    password: bool = False
+    """Whether the store logs in with a password."""
+    parts: tuple[Location, ...] = ()
+    """The stores behind this one, where it stands in front of several."""
+
+
+@runtime_checkable
+class LocatedStore(Protocol):
+    """A store that can say where it is. All stores of the package can."""
+
+    def describe(self) -> Location:
+        """Where the store is. Connects to nothing, and makes nothing."""
+
+
 STORE_METHODS = ("load", "create", "update", "touch", "delete", "close")
 
 

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import SessionUnavailable
-from session_mw.keys import has_bytes
 from session_mw.lazy_dict import LazyDict
+from session_mw.secret_keys import has_bytes
 
 
 def check_principal(value: object) -> None:

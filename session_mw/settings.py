@@ -10,8 +10,8 @@ from typing import Any, Literal, NoReturn, TypedDict
 
 from session_mw.cookies import DOMAIN, MAX_COOKIE, NAME, PATH
 from session_mw.exceptions import ConfigurationError, kind_of
-from session_mw.keys import has_bytes, key_bytes, warn_if_weak
 from session_mw.protocols import STORE_METHODS, Store, is_store
+from session_mw.secret_keys import has_bytes, key_bytes, warn_if_weak
 
 # A browser caps a cookie's age at 400 days (RFC 6265bis); this bound only keeps dates printable.
 MAX_LIFETIME = 1000 * 366 * 86400

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import services
-import validation
-from clocks import Clock
+from support import services, validators
+from support.clock import Clock
 
 
 @pytest.fixture
@@ -21,9 +20,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def between_validators() -> Callable[..., validation.App]:
-    """:func:`validation.between_validators`."""
-    return validation.between_validators
+def between_validators() -> Callable[..., validators.App]:
+    """:func:`validators.between_validators`."""
+    return validators.between_validators
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,14 @@ from flask.sessions import NullSession as FlaskNullSession
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.datastructures import Headers
 
+from session_mw.config import settings_from_mapping
 from session_mw.exceptions import ConfigurationError, kind_of
 from session_mw.manager import SessionManager
-from session_mw.mapping import settings_from_mapping
 from session_mw.middleware import middleware_in
 from session_mw.session import NullSession, Session
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 # The attribute of a request that keeps the manager that opened its session here; None: the middleware did, and
 # commits. Not in the environ, which an application shares with another that it calls.

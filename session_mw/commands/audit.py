@@ -14,7 +14,7 @@ from typing import NamedTuple
 from session_mw.commands.audit_cookie import judge_cookie
 from session_mw.commands.audit_stores import judge_store
 from session_mw.commands.findings import FAIL, OK, UNITS, WARN, Finding
-from session_mw.keys import is_weak, key_bytes
+from session_mw.secret_keys import is_weak, key_bytes
 from session_mw.settings import Settings
 
 STRONG_KEY = 32

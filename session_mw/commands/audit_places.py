@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from session_mw.config import BOOLEANS
 from session_mw.exceptions import ConfigurationError
-from session_mw.mapping import BOOLEANS
 from session_mw.protocols import Store
 from session_mw.stores.migrating import MigratingStore
 from session_mw.stores.options import nearest, scheme_of, without_password

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from session_mw.commands.audit_ini import settings_in
+from session_mw.config import settings_from_mapping
 from session_mw.exceptions import SessionError, WeakSecretKeyWarning, kind_of
 from session_mw.manager import SessionManager
-from session_mw.mapping import settings_from_mapping
 from session_mw.middleware import INNER
 from session_mw.settings import Settings
 

@@ -6,13 +6,13 @@ import json
 import os
 import re
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from session_mw.codecs.signed import DIGESTS, SignedCodec, read_unverified
 from session_mw.commands.findings import UNITS
 from session_mw.exceptions import BadToken, SessionError
-from session_mw.keys import key_bytes
+from session_mw.secret_keys import key_bytes
 from session_mw.tagged_json import TaggedJSON
 
 KEY_VARIABLE = "SESSION_MW_SECRET_KEY"
@@ -134,7 +134,7 @@ def _opens(codec: SignedCodec, token: str) -> bool:
 
 def _date(at: int) -> str:
     try:
-        return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):
         return f"{at} seconds after 1970, which no calendar holds"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from session_mw.exceptions import ConfigurationError
 from session_mw.protocols import Record
-from session_mw.stores import forking
+from session_mw.stores import fork
 from session_mw.stores.options import parse_url, without_password
 
 # Two looked at for each one created: expired records can never outnumber the live ones for long.
@@ -31,7 +31,7 @@ class MemoryStore:
         self._versions = itertools.count(1)
         self._to_look_at: list[str] = []
         self._lock = threading.RLock()
-        forking.watch(self)
+        fork.watch(self)
 
     def __repr__(self) -> str:
         return f"<MemoryStore of {len(self._records)} records>"
@@ -98,11 +98,11 @@ class MemoryStore:
                 kept.clear()
 
     def before_fork(self) -> None:
-        """Called by :mod:`session_mw.stores.forking`."""
+        """Called by :mod:`session_mw.stores.fork`."""
         self._lock.acquire()
 
     def after_fork(self) -> None:
-        """Called by :mod:`session_mw.stores.forking`."""
+        """Called by :mod:`session_mw.stores.fork`."""
         self._lock.release()
 
     def _put(self, key: str, data: bytes, ttl: int, principal: str | None) -> None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from session_mw.config import BOOLEANS
 from session_mw.exceptions import ConfigurationError
-from session_mw.mapping import BOOLEANS
 
 Known = Mapping[str, Callable[[str], Any]]
 """Option names and what reads each value: it returns the value or raises ``ValueError("must be …")``."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from webdriver import Browser
 
-from services import missing
+from support.services import missing
+from support.webdriver import Browser
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def browser(shared_browser: Browser) -> Browser:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
-        from tls_server import make_certificate
+        from support.tls_server import make_certificate
     except ImportError:
         missing("cryptography (PyPI)")
     return make_certificate(tmp_path_factory.mktemp("tls"))
@@ -39,7 +39,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def serve(certificate: Path) -> Iterator[Callable[..., str]]:
     """Serves an application over https under a name below ``.test``; the site's address."""
-    from tls_server import https
+    from support.tls_server import https
 
     with ExitStack() as running:
 

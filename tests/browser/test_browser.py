@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from webdriver import Browser
 
-import session_mw.homes.cookie
+import session_mw.backends.cookie
 from session_mw import CookieTooLarge, SessionManager, SessionMiddleware
-from wsgi_client import KEY, token_of
+from support.webdriver import Browser
+from support.wsgi import KEY, token_of
 
 pytestmark = pytest.mark.heavy
 
@@ -69,7 +69,7 @@ def framing(address: str) -> Callable[..., list[bytes]]:
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Moves the clock of cookie sessions. Not the server's: Chromium counts Expires from the response's Date."""
     moved = SimpleNamespace(seconds=0)
-    monkeypatch.setattr(session_mw.homes.cookie, "time", SimpleNamespace(time=lambda: time.time() + moved.seconds))
+    monkeypatch.setattr(session_mw.backends.cookie, "time", SimpleNamespace(time=lambda: time.time() + moved.seconds))
 
     def move(seconds: int) -> None:
         moved.seconds += seconds

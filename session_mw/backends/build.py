@@ -1,0 +1,75 @@
+"""From checked settings to the parts that a manager is made of."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from session_mw.backends.cookie import CookieHome
+from session_mw.backends.payload import Lifetimes
+from session_mw.backends.store import StoreHome
+from session_mw.codecs.records import PlainRecords, Records
+from session_mw.codecs.signed import SignedCodec
+from session_mw.cookies import SessionCookie
+from session_mw.exceptions import ConfigurationError
+from session_mw.protocols import Codec, Store
+from session_mw.secret_keys import key_bytes
+from session_mw.settings import Settings
+from session_mw.tagged_json import TaggedJSON
+
+
+def cookie_of(settings: Settings) -> SessionCookie:
+    """The cookie that the settings describe."""
+    return SessionCookie(
+        settings.cookie_name,
+        domain=settings.cookie_domain,
+        path=settings.cookie_path,
+        secure=settings.cookie_secure,
+        httponly=settings.cookie_httponly,
+        samesite=settings.cookie_samesite,
+        partitioned=settings.cookie_partitioned,
+    )
+
+
+def home_of(settings: Settings, cookie: SessionCookie, store: Store | None) -> CookieHome | StoreHome | None:
+    """Where sessions live: in the cookie, in the store, or nowhere without a key and a store."""
+    lifetimes = Lifetimes(settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds)
+    refresh = settings.refresh_each_request
+    if store is not None:
+        return StoreHome(store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh)
+    if settings.secret_key is not None:
+        return CookieHome(_codec(settings), TaggedJSON(), cookie, lifetimes, refresh)
+    return None
+
+
+def _codec(settings: Settings) -> Codec:
+    if not settings.encrypt:
+        return SignedCodec(*_keys(settings), salt=settings.salt, digest=settings.digest)
+    encrypted = _encryption("encrypt=True")
+    codec: Codec = encrypted.EncryptedCodec(*_keys(settings), cookie_name=settings.cookie_name, salt=settings.salt)
+    return codec
+
+
+def _records(settings: Settings) -> Records:
+    if not settings.store_encryption:
+        return PlainRecords(settings.cookie_name, settings.salt)
+    encrypted = _encryption("store_encryption=True")
+    records: Records = encrypted.EncryptedRecords(
+        *_keys(settings), cookie_name=settings.cookie_name, salt=settings.salt
+    )
+    return records
+
+
+def _keys(settings: Settings) -> tuple[bytes, list[bytes]]:
+    keys = (settings.secret_key, *settings.secret_key_fallbacks)
+    current, *fallbacks = (key_bytes("secret_key", key) for key in keys)
+    return current, fallbacks
+
+
+def _encryption(setting: str) -> ModuleType:
+    try:
+        return import_module("session_mw.codecs.encrypted")
+    except ImportError as error:
+        raise ConfigurationError(
+            f'{setting} needs the package cryptography: python -m pip install "session_mw[encrypted]"'
+        ) from error

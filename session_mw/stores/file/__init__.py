@@ -1,0 +1,3 @@
+"""Sessions in the files of a directory."""
+
+from session_mw.stores.file.store import FileStore as FileStore

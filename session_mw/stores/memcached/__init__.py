@@ -1,0 +1,3 @@
+"""Sessions in memcached, on one host or spread over several (needs pymemcache)."""
+
+from session_mw.stores.memcached.store import MemcachedStore as MemcachedStore

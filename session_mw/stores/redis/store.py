@@ -1,0 +1,186 @@
+"""Sessions in Redis or Valkey: one server, TLS, Sentinel or Cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from session_mw.exceptions import StoreError
+from session_mw.protocols import Record
+from session_mw.stores.options import without_password
+from session_mw.stores.redis import scripts as lua
+from session_mw.stores.redis import values
+from session_mw.stores.redis.clients import Client, connector
+from session_mw.stores.redis.server import Server, bytes_in, is_refusal, is_wrong_type
+from session_mw.stores.redis.values import Version
+from session_mw.stores.session_ids import is_key
+
+_ROUNDS = 16
+_SMALL = 4096
+"""Bytes of a value that are sent again, to be compared, in less time than a script saves."""
+
+
+class RedisStore:
+    """Sessions in Redis or Valkey, for any number of machines.
+
+    What survives a restart of the server is what it persists: with ``appendonly yes`` all
+    but the last second, with the default snapshots what the last one holds, else nothing.
+    A server with a ``maxmemory-policy`` that evicts keys ends sessions when it is full, and may
+    lose the list of a principal's sessions; with ``noeviction`` writing fails instead.
+
+    Each operation is one round trip; a second one keeps the index when a record with a
+    principal is touched or deleted and, under Cluster, written, and looks closer when a
+    record is not what it was when it was read; a touch under Cluster then takes a third. A
+    connection that drops is tried once more; that is safe for writing too, because a write
+    recognizes itself.
+
+    Args:
+        client: A redis-py client that returns bytes, or a function that makes it at the
+            first use (a ``RedisCluster`` connects as soon as it is made). The store closes it.
+        prefix: Stands before every key. Applications that share a server need different ones.
+
+    Raises:
+        ConfigurationError: The client is none of redis-py's, or it decodes responses.
+    """
+
+    def __init__(self, client: Client | Callable[[], Client], prefix: str = "session:") -> None:
+        self._server = Server(client)
+        self._prefix = prefix
+        self._compares = True
+        self._shown = type(client).__name__
+
+    @classmethod
+    def from_url(cls, url: str) -> RedisStore:
+        """Make the store that a URL names; it connects at the first use.
+
+        ``redis://user:password@host:6379/0``, ``rediss://…`` (TLS),
+        ``redis+sentinel://host:26379,host2:26379/master/0``, ``redis+cluster://host:6379,host2:6379``,
+        and the same with ``valkey`` for ``redis``; ``rediss+sentinel`` and ``rediss+cluster`` use TLS.
+        User and password are the server's; Sentinels that want one of their own need a client
+        made by hand.
+
+        Options: ``prefix`` (``session:``), ``timeout`` and ``connect_timeout`` (2 seconds each),
+        ``max_connections`` (50), and with TLS ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``,
+        ``ssl_cert_reqs`` and ``ssl_check_hostname`` as in redis-py.
+
+        Raises:
+            ConfigurationError: The URL has a mistake.
+        """
+        connect, options = connector(url)
+        store = cls(connect, options.get("prefix", "session:"))
+        store._shown = without_password(url)
+        return store
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._shown} prefix={self._prefix!r}>"
+
+    def load(self, key: str) -> Record | None:
+        """Read a record. A value that is none is a record without data."""
+        try:
+            value = self._server.call("GET", self._prefix + key)
+        except StoreError as error:
+            if not is_wrong_type(error):
+                raise
+            value = b""
+        if value is None:
+            return None
+        record = values.record_in(bytes_in(value))
+        return record if record.expires > int(time.time()) else None
+
+    def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
+        """Write a new record, unless the key is taken."""
+        return self._write(lua.CREATE, key, data, ttl, principal)
+
+    def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
+        """Write a record that still has the version."""
+        return isinstance(version, bytes) and self._write(lua.UPDATE, key, data, ttl, principal, version)
+
+    def touch(self, key: str, ttl: int) -> bool:
+        """Let the record end ``ttl`` seconds from now."""
+        now = int(time.time())
+        ends = min(now + ttl, values.LATEST)
+        head = self._touch(key, values.NOBODY, [], ends, ttl, now)
+        if owner := values.owner_in(head):
+            # The index first: if a connection drops in between, no record is later than its place there says.
+            head = self._touch(key, owner, self._list(key, owner, ends, ttl, now), ends, ttl, now)
+        return bool(head)
+
+    def _touch(self, key: str, owner: str, index: list[str], ends: int, ttl: int, now: int) -> bytes:
+        keys = [self._prefix + key, *index]
+        return bytes_in(self._server.run(lua.TOUCH, keys, f"{ends:014d}", ttl, now, key, owner) or b"")
+
+    def delete(self, key: str) -> None:
+        """Remove the record, if there is one."""
+        if not is_key(key):
+            # it could name the index
+            return
+        head = bytes_in(self._server.run(lua.DELETE, [self._prefix + key]) or b"")
+        if owner := values.owner_in(head):
+            self._server.call("ZREM", self._index(owner), key)
+
+    def keys_of(self, principal: str) -> list[str]:
+        """The keys of the principal's live records.
+
+        Asked again until no key is new: a session that is given another one has it in the list before
+        the record under the old one ends, but perhaps after the list was read.
+        """
+        owner, found = values.owner_of(principal), dict[str, bool]()
+        for _ in range(_ROUNDS):
+            now = int(time.time())
+            listed = self._server.run(lua.LISTED, [self._index(owner)], now)
+            new = [key for name in listed if (key := name.decode("ascii", "replace")) not in found]
+            if not new:
+                break
+            heads = self._server.headers([self._prefix + key for key in new])
+            found |= {key: values.is_live_and_of(head, owner, now) for key, head in zip(new, heads, strict=True)}
+        return [key for key, is_live in found.items() if is_live]
+
+    def close(self) -> None:
+        """Close the connections, and the client that was given to the store."""
+        self._server.close()
+
+    def _write(
+        self, script: lua.Script, key: str, data: bytes, ttl: int, principal: str | None, version: bytes = b""
+    ) -> bool:
+        now = int(time.time())
+        ends = min(now + ttl, values.LATEST)
+        owner, keys = values.NOBODY, [self._prefix + key]
+        if principal is not None:
+            owner = values.owner_of(principal)
+            keys += self._list(key, owner, ends, ttl, now)
+        value = values.header(ends, os.urandom(8).hex(), owner) + data
+        if principal is None and self._replaced(version, keys[0], value, ttl, now):
+            return True
+        return bool(self._server.run(script, keys, value, ttl, now, key, bytes(version)))
+
+    def _replaced(self, read: bytes, name: str, value: bytes, ttl: int, now: int) -> bool:
+        """Write where the whole value is still the one that was read; else a script has to look closer.
+
+        Valkey 8.1 and Redis 8.4 compare by themselves, which takes them a third of a script's time.
+        """
+        if not (self._compares and isinstance(read, Version) and read.expires > now and len(read.value) <= _SMALL):
+            return False
+        try:
+            return self._server.call("SET", name, value, "IFEQ", read.value, "EX", ttl) is not None
+        except StoreError as error:
+            if not is_refusal(error):
+                raise
+            self._compares = "syntax" not in str(error.__cause__).lower()
+            return False
+
+    def _list(self, key: str, owner: str, ends: int, ttl: int, now: int) -> list[str]:
+        """List a key, or return the index for the script that writes the record.
+
+        A script may touch the keys of one slot of a cluster only. There the key is listed
+        before it is written, so that no record is ever without its place in the index.
+        """
+        index = self._index(owner)
+        if not self._server.is_cluster():
+            return [index]
+        self._server.run(lua.LIST, [index], key, ends, ttl, now)
+        return []
+
+    def _index(self, owner: str) -> str:
+        return f"{self._prefix}principal:{owner}"

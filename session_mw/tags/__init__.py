@@ -1,1 +1,0 @@
-"""Tagged JSON, one module for each direction, and the limits of both."""

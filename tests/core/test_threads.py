@@ -1,0 +1,119 @@
+"""Many threads on one middleware never see each other's data."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from session_mw import MemoryStore, SessionMiddleware, SQLiteStore
+from support.wsgi import KEY, PLAIN, Visitor, read, visit
+
+THREADS = 32
+
+
+@pytest.fixture(autouse=True)
+def hurried():
+    """Threads take turns much more often than usual."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(usual)
+
+
+def whose(environ, start_response):
+    """Remembers who it is for, and tells whose data it found."""
+    session = environ["session"]
+    name = environ["PATH_INFO"]
+    found = [session.get("name"), session.get("visits", 0), list(session.get("cart", []))]
+    session["name"] = name
+    session["visits"] = found[1] + 1
+    session.setdefault("cart", []).append(name)
+    start_response("200 OK", HEADERS)
+    return [repr(found).encode()]
+
+
+HEADERS = [PLAIN, ("Vary", "Accept")]
+
+
+def streamed(environ, start_response):
+    """The same, as a generator that starts late."""
+    (part,) = whose(environ, start_response)
+    yield part
+    yield b""
+
+
+def visits_of(app, name, times):
+    visitor = Visitor(app)
+    for visits in range(times):
+        answer = visitor.get(name)
+        expected = [name if visits else None, visits, [name] * visits]
+        assert answer.body == repr(expected).encode()
+        assert answer.vary == ["Accept, Cookie"]
+    return visitor.jar["session"]
+
+
+def together(work):
+    """Call ``work`` with a name of its own in each of the threads, all at once."""
+    ready = threading.Barrier(THREADS)
+
+    def start(name):
+        ready.wait(30)
+        return work(name)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(start, [f"/visitor-{n}" for n in range(THREADS)]))
+
+
+@pytest.mark.parametrize("app", [whose, streamed])
+@pytest.mark.parametrize("settings", [{}, {"absolute_lifetime": 3600}], ids=["plain", "absolute"])
+def test_threads_keep_their_visitors_apart(app, settings):
+    middleware = SessionMiddleware(app, secret_key=KEY, **settings)
+    tokens = together(lambda name: visits_of(middleware, name, 12))
+    assert len(set(tokens)) == THREADS
+    assert HEADERS == [PLAIN, ("Vary", "Accept")]
+
+
+@pytest.mark.parametrize("app", [whose, streamed])
+def test_threads_keep_stored_visitors_apart(app):
+    middleware = SessionMiddleware(app, secret_key=KEY, store=MemoryStore())
+    tokens = together(lambda name: visits_of(middleware, name, 12))
+    assert len(set(tokens)) == THREADS
+
+
+def test_threads_keep_visitors_in_sqlite_apart(tmp_path):
+    store = SQLiteStore(str(tmp_path / "sessions.db"))
+    middleware = SessionMiddleware(whose, secret_key=KEY, store=store)
+    assert len(set(together(lambda name: visits_of(middleware, name, 3)))) == THREADS
+    store.close()
+
+
+def test_threads_that_are_refused_keep_nobody_from_their_session():
+    """Genuine, forged and missing cookies through one manager's signer."""
+    middleware = SessionMiddleware(whose, secret_key=KEY)
+
+    def work(name):
+        visitor = Visitor(middleware)
+        for visits in range(12):
+            assert visitor.get(name).body == repr([name if visits else None, visits, [name] * visits]).encode()
+            signed, _, signature = visitor.jar["session"].rpartition(".")
+            forged = f"{signed}.{signature[::-1]}"
+            assert visit(middleware, name, f"session={forged}").body == b"[None, 0, []]"
+        return read(visitor.jar["session"])
+
+    assert [data["visits"] for data in together(work)] == [12] * THREADS
+
+
+def test_parallel_requests_of_one_visitor_on_different_keys_are_all_saved():
+    def app(environ, start_response):
+        environ["session"][environ["PATH_INFO"]] = True
+        start_response("200 OK", [PLAIN])
+        return [str(len(environ["session"])).encode()]
+
+    middleware = SessionMiddleware(app, secret_key=KEY, store=MemoryStore())
+    visitor = Visitor(middleware)
+    visitor.get("/first")
+    together(lambda name: visit(middleware, name, visitor.cookie))
+    assert int(visitor.get("/last").body) == THREADS + 2

@@ -1,0 +1,138 @@
+"""A browser, driven over the WebDriver protocol (W3C), which is HTTP and JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+from support.services import HOST, free_port, missing, wait_until
+
+_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+_ARGUMENTS = [
+    "--headless",
+    # as root there is no sandbox to enter
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--ignore-certificate-errors",
+    # names of several sites, all on loopback; nothing else is ever looked up
+    f"--host-resolver-rules=MAP *.test {HOST}, MAP * ~NOTFOUND, EXCLUDE {HOST}",
+]
+
+
+class Browser:
+    """Chromium with a fresh profile."""
+
+    def __init__(self) -> None:
+        driver = shutil.which("chromedriver") or missing("chromedriver (Debian: chromium-driver)")
+        chromium = shutil.which("chromium") or missing("chromium (Debian: chromium)")
+        self._profile = tempfile.mkdtemp(prefix="session-mw-browser-")
+        port = free_port()
+        # a proxy of the environment is not for loopback
+        self._open = build_opener(ProxyHandler({})).open
+        self._driver = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL)
+        self._root = f"http://{HOST}:{port}"
+        try:
+            wait_until(self._is_up, "chromedriver does not answer")
+            options = {
+                "binary": chromium,
+                "args": [*_ARGUMENTS, f"--user-data-dir={self._profile}"],
+                # Debian's Chromium blocks the cookies of frames from other sites unless it is told not to
+                "prefs": {"profile": {"cookie_controls_mode": 0, "block_third_party_cookies": False}},
+            }
+            wanted = {"browserName": "chrome", "acceptInsecureCerts": True, "goog:chromeOptions": options}
+            answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+            self._root += f"/session/{answer['sessionId']}"
+        except BaseException:
+            self._end()
+            raise
+
+    def get(self, url: str) -> str:
+        """Open an address; the page's text."""
+        self._call("POST", "/url", {"url": url})
+        return self.text
+
+    @property
+    def text(self) -> str:
+        return str(self.run("return document.body ? document.body.innerText : ''"))
+
+    def wait_for(self, text: str) -> str:
+        """Wait until the page after a click has come, which shows the text; all of its text."""
+        wait_until(lambda: text in self.text, f"the page does not show {text!r}")
+        return self.text
+
+    @property
+    def url(self) -> str:
+        return str(self._call("GET", "/url"))
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """Run a script in the page; what it returns."""
+        return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def type(self, selector: str, text: str) -> None:
+        self._call("POST", f"/element/{self._find(selector)}/value", {"text": text})
+
+    def click(self, selector: str) -> None:
+        self._call("POST", f"/element/{self._find(selector)}/click", {})
+
+    def enter_frame(self) -> None:
+        """Let ``text`` and ``run`` mean the page's first frame, until the next address."""
+        self._call("POST", "/frame", {"id": 0})
+
+    def leave_frame(self) -> None:
+        self._call("POST", "/frame", {"id": None})
+
+    def cookie(self, name: str) -> dict[str, Any] | None:
+        """A cookie of the page, as WebDriver tells it; None if there is none."""
+        cookies: list[dict[str, Any]] = self._call("GET", "/cookie")
+        return next((cookie for cookie in cookies if cookie["name"] == name), None)
+
+    def jar(self) -> list[dict[str, Any]]:
+        """Every cookie that the browser keeps, of all sites, paths and partitions."""
+        kept: list[dict[str, Any]] = self._devtools("Network.getAllCookies")["cookies"]
+        return kept
+
+    def forget_cookies(self) -> None:
+        self._devtools("Network.clearBrowserCookies")
+
+    def close(self) -> None:
+        try:
+            self._call("DELETE", "")
+        finally:
+            self._end()
+
+    def _devtools(self, command: str) -> Any:
+        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": {}})
+
+    def _find(self, selector: str) -> str:
+        found = self._call("POST", "/element", {"using": "css selector", "value": selector})
+        return str(found[_ELEMENT])
+
+    def _is_up(self) -> bool:
+        try:
+            return bool(self._call("GET", "/status")["ready"])
+        except OSError:
+            return False
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self._root + path, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with self._open(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except HTTPError as error:
+            with error:
+                problem = json.load(error)["value"]
+            raise AssertionError(f"{method} {path}: {problem['error']}: {problem['message']}") from None
+
+    def _end(self) -> None:
+        self._driver.terminate()
+        self._driver.wait()
+        shutil.rmtree(self._profile, ignore_errors=True)
