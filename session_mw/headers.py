@@ -5,53 +5,50 @@ from __future__ import annotations
 import logging
 import re
 
-from session_mw.session import Session
+from session_mw.state import VARIES, Header, Outcome
 
 logger = logging.getLogger("session_mw")
-
-Header = tuple[str, str]
-
-VARY: Header = ("Vary", "Cookie")
 
 _SHARED = re.compile(r"(?:^|[,;\s])(?:public|s-maxage)(?=$|[=,;\s])", re.IGNORECASE)
 
 
-def with_session_headers(headers: list[Header], ours: list[Header], session: Session, name: str) -> list[Header]:
+def with_session_headers(headers: list[Header], outcome: Outcome, accessed: bool, name: str) -> list[Header]:
     """The application's headers and the session's.
 
     Args:
         headers: A copy of the application's; left as they are, and returned where nothing is to be added.
-        ours: What the manager's ``commit`` gave: nothing, or Vary and perhaps cookies.
-        session: The session that was committed.
+        outcome: What a save asks of the response.
+        accessed: Whether the application asked the session for anything.
         name: The session cookie's name.
     """
+    ours = outcome.headers
     if not ours:
         for _, value in headers:
             if name in value:
                 return _merged(headers, ours, name)
         return headers
-    if session._refresh_only and _is_for_shared_caches(headers):
-        ours = [VARY] if session.accessed else []
+    if outcome.refresh_only and _is_for_shared_caches(headers):
+        ours = VARIES.headers if accessed else ()
     for key, value in headers:
         if name in value or (len(key) == 4 and key.lower() == "vary"):
             return _merged(headers, ours, name)
-    return headers + ours
+    return [*headers, *ours]
 
 
-def _merged(headers: list[Header], ours: list[Header], name: str) -> list[Header]:
+def _merged(headers: list[Header], ours: tuple[Header, ...], name: str) -> list[Header]:
     merged: list[Header] = []
     vary: list[str] = []
     for header in headers:
         key, value = header
         if ours and key.lower() == "vary":
             vary.append(value)
-        elif name in value and _is_rival(key, value, name):
-            _warn_of_rival(name, len(ours) > 1)
+        elif name in value and _is_duplicate(key, value, name):
+            _warn_of_duplicate(name, len(ours) > 1)
             merged += [] if len(ours) > 1 else [header]
         else:
             merged.append(header)
     if ours:
-        merged.append(_merged_vary(vary) if vary else VARY)
+        merged.append(_merged_vary(vary) if vary else ours[0])
         merged += ours[1:]
     return merged
 
@@ -72,12 +69,12 @@ def _merged_vary(values: list[str]) -> Header:
     return "Vary", ", ".join(distinct.values())
 
 
-def _is_rival(key: str, value: str, name: str) -> bool:
+def _is_duplicate(key: str, value: str, name: str) -> bool:
     """Whether the application itself sets a cookie of the session's name."""
     return key.lower() == "set-cookie" and value.partition(";")[0].partition("=")[0].strip(" \t") == name
 
 
-def _warn_of_rival(name: str, ours_is_sent: bool) -> None:
+def _warn_of_duplicate(name: str, ours_is_sent: bool) -> None:
     logger.warning(
         "the application sets a cookie named %r, the session's own: %s. Rename one of them",
         name,

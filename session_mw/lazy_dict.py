@@ -1,14 +1,18 @@
-"""A dict that fills itself at the first touch, and knows what was done to it."""
+"""A dict that is loaded at its first touch, and knows what was done to it."""
 
 from __future__ import annotations
 
 import copy
 import logging
+import sys
+import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from types import FrameType
+from typing import Any, Final, TypeVar
 
 from session_mw.caller import place_of_caller
+from session_mw.exceptions import StoreError
 
 logger = logging.getLogger("session_mw")
 
@@ -16,20 +20,43 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
-# C code looks into a dict without calling its methods. json.dumps then sees that it is not
-# empty and asks for its items, which loads; orjson meets a key that is no str, and raises.
-UNTOUCHED: dict[Any, None] = {object(): None}
-"""What it holds until it is loaded."""
+# What was done to the data since the last commit. Each value includes those before it, so that "<" compares them.
+UNCHANGED: Final = 0
+EXPOSED: Final = 1
+"""A value was handed out that its holder may change in place: a commit has to compare."""
+WRITTEN: Final = 2
+FORCED: Final = 3
+"""The application said so (``modified = True``): it is saved though it may look the same."""
+
+# How far the response is. A phase is never left for an earlier one.
+OPEN: Final = 0
+SENT: Final = 1
+"""The response's headers are out: no cookie can reach the browser any more."""
+OVER: Final = 2
+"""The request has ended: the same environ may be served again, with another session."""
+
+_PLACEHOLDER: Final = object()
+_CLAIM: Final = object()
+UNTOUCHED: dict[Any, bool] = {_PLACEHOLDER: True, _CLAIM: True}
+"""What the dict holds until it is loaded.
+
+C code looks into a dict without calling its methods. json.dumps then sees that the dict is not empty and asks for its
+items, which loads; orjson meets a key that is not a str, and raises. Neither writes ``{}`` for a session full of data.
+Whoever takes the claim out, which is atomic, loads; others wait.
+"""
+
+_SECONDS_BETWEEN_LOOKS = 0.001
 
 
 def _reading(method: _Method) -> _Method:
-    """Load first; what the method gives out may be changed in place by its caller."""
+    """Load first; what the method hands out may be changed in place."""
 
     @wraps(method)
     def read(self: LazyDict, *args: Any) -> Any:
-        if self._load is not None:
+        if self._state is None:
             self._open()
-        self._exposed = True
+        if not self._changes:
+            self._changes = EXPOSED
         return method(self, *args)
 
     return read  # type: ignore[return-value]
@@ -40,7 +67,7 @@ def _writing(method: _Method) -> _Method:
 
     @wraps(method)
     def write(self: LazyDict, /, *args: Any, **items: Any) -> Any:
-        if self._load is not None:
+        if self._state is None:
             self._open()
         self._wrote()
         return method(self, *args, **items)
@@ -53,9 +80,10 @@ def _resizing(method: _Method) -> _Method:
 
     @wraps(method)
     def resize(self: LazyDict, *args: Any) -> Any:
-        if self._load is not None:
+        if self._state is None:
             self._open()
-        self._exposed = True
+        if not self._changes:
+            self._changes = EXPOSED
         before = dict.__len__(self)
         result = method(self, *args)
         if dict.__len__(self) != before:
@@ -68,47 +96,110 @@ def _resizing(method: _Method) -> _Method:
 class LazyDict(dict[str, Any]):
     """A dict in every way that Python code can tell; copies and pickles are plain dicts.
 
-    To be inherited: the subclass fills the slots. A call of another ``__init__`` would be a
+    To be inherited. The subclass fills the slots, since a call of another ``__init__`` would be a
     twentieth of what a request without a session takes.
 
     Attributes:
-        accessed: Whether anything in it was asked for; looking at this is no touch.
+        accessed: Whether anything in it was asked for; looking at this is not a touch.
     """
 
-    # In a subclass of dict a slot is written in a sixth of the time that an attribute takes.
-    __slots__ = ("__dict__", "__weakref__", "_dirty", "_exposed", "_forced", "_load", "_modified", "_sent", "accessed")
+    # No __dict__: a misspelt attribute is an AttributeError, and a slot is written in a sixth of the time.
+    __slots__ = (
+        "__weakref__",
+        "_backend",
+        "_changes",
+        "_failure",
+        "_modified",
+        "_phase",
+        "_state",
+        "accessed",
+    )
 
     accessed: bool
 
-    _load: Callable[[Any], None] | None
-    """Fills it at the first touch, when it is empty; None: it was filled."""
+    _backend: Any
+    """Where it is loaded from; its ``load(self)`` gives the state and the data."""
+    _state: Any
+    """What is known beside the data; None until they are loaded, and exactly then the dict holds the placeholder."""
+    _changes: int
+    """``UNCHANGED``, ``EXPOSED``, ``WRITTEN`` or ``FORCED``, since the last commit."""
     _modified: bool
-    _dirty: bool
-    """Whether it was written to since the last commit."""
-    _forced: bool
-    """Whether the application said so, which counts more than what is seen."""
-    _exposed: bool
-    """Whether something was given out that may be changed in place."""
-    _sent: bool
-    """Whether the response's headers are out."""
+    """What :attr:`modified` says; it outlives a commit."""
+    _phase: int
+    """``OPEN``, ``SENT`` or ``OVER``."""
+    _failure: StoreError | None
+    """Why it could not be loaded."""
 
-    def _open(self) -> None:
-        load, self._load = self._load, None
-        if load is None:
-            return
-        self.accessed = True
-        dict.clear(self)
+    def _blank(self) -> Any:
+        """The state of a dict without data; to be overridden."""
+        return object()
+
+    def _open(self) -> Any:
+        """Load, and return the state. Several threads or greenlets of one request wait for one load.
+
+        A store that failed is not asked again in the same request: error reporters show a session once
+        more for each frame of a traceback, and each look would wait for a dead server.
+
+        Raises:
+            StoreError: The store does not answer, or did not before.
+        """
         try:
-            load(self)
-        except BaseException:
-            self._load = load
-            dict.update(self, UNTOUCHED)
+            # In here, since an exception that is set from outside may come as soon as the claim is taken.
+            if dict.pop(self, _CLAIM, None):  # type: ignore[misc]
+                self.accessed = True
+                state, data = self._backend.load(self)
+                # In this order: a dict is filled in a third of the time while it is empty.
+                dict.clear(self)
+                dict.update(self, data)
+                self._state = state
+                return state
+        except StoreError as error:
+            self._failure = error
             raise
+        except BaseException:
+            # The request is given up (a time-out, say); another thread may still want to load.
+            if self._state is None:
+                dict.update(self, UNTOUCHED)
+            raise
+        return self._wait()
+
+    def _wait(self) -> Any:
+        """Wait for the thread that loads.
+
+        It is asked again and again, since a lock in each session would make all requests pay for one
+        that has several threads, and a lock for all sessions could be copied by a fork while it is held.
+        """
+        while self._state is None:
+            if self._failure is not None:
+                raise StoreError(str(self._failure)) from self._failure.__cause__
+            if self._is_loading_here():
+                # A logging filter of the application looks at the session about which a line is being logged.
+                dict.pop(self, _PLACEHOLDER, None)  # type: ignore[misc]
+                return self._blank()
+            if dict.__contains__(self, _CLAIM):
+                return self._open()
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        return self._state
+
+    def _is_loading_here(self) -> bool:
+        """Whether this very call comes out of :meth:`_open`: it would wait for itself."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None:
+            if frame.f_code is LazyDict._open.__code__ and frame.f_locals["self"] is self:
+                return True
+            frame = frame.f_back
+        return False
 
     def _wrote(self) -> None:
-        self._modified = self._dirty = True
-        if self._sent:
+        self._modified = True
+        if self._changes < WRITTEN:
+            self._changes = WRITTEN
+        if self._phase:
             self._warn_of_late_change()
+
+    def _discard(self) -> None:
+        """Do not save what was changed until now."""
+        self._changes = UNCHANGED
 
     def _warn_of_late_change(self) -> None:
         logger.warning(
@@ -119,43 +210,61 @@ class LazyDict(dict[str, Any]):
 
     @property
     def modified(self) -> bool:
-        """Whether anything was written; set it to True to have the session saved as it is."""
+        """Whether anything was written.
+
+        Set it to True to have the session saved as it is. Set it to False to have nothing saved of what
+        was written or changed inside it until then, as in Flask; the data can still be read.
+        """
         return self._modified
 
     @modified.setter
     def modified(self, value: bool) -> None:
-        self._modified = self._dirty = self._forced = bool(value)
-        if value and self._sent:
+        self._modified = bool(value)
+        if not value:
+            self._discard()
+            return
+        self._changes = FORCED
+        if self._phase:
             self._warn_of_late_change()
 
     # Reading
 
     def __getitem__(self, key: str) -> Any:
-        if self._load is not None:
+        if self._state is None:
             self._open()
         value = dict.__getitem__(self, key)
-        if type(value) not in _SCALARS:
-            self._exposed = True
+        if type(value) not in _SCALARS and not self._changes:
+            self._changes = EXPOSED
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of ``key``, or ``default``."""
-        if self._load is not None:
+        if self._state is None:
             self._open()
         value = dict.get(self, key, default)
-        if type(value) not in _SCALARS:
-            self._exposed = True
+        if type(value) not in _SCALARS and not self._changes:
+            self._changes = EXPOSED
         return value
 
     def __contains__(self, key: object) -> bool:
-        if self._load is not None:
+        if self._state is None:
             self._open()
         return dict.__contains__(self, key)
 
     def __len__(self) -> int:
-        if self._load is not None:
+        if self._state is None:
             self._open()
         return dict.__len__(self)
+
+    def __repr__(self) -> str:
+        try:
+            if self._state is None:
+                self._open()
+        except StoreError as error:
+            return f"<{type(self).__name__} that could not be loaded: {error}>"
+        if not self._changes:
+            self._changes = EXPOSED
+        return dict.__repr__(self)
 
     def _plain(self) -> dict[str, Any]:
         # dict.copy would call the methods that a subclass has overridden.
@@ -165,7 +274,6 @@ class LazyDict(dict[str, Any]):
     __reversed__ = _reading(dict.__reversed__)
     __or__ = _reading(dict.__or__)
     __ror__ = _reading(dict.__ror__)
-    __repr__ = _reading(dict.__repr__)
     keys = _reading(dict.keys)
     values = _reading(dict.values)
     items = _reading(dict.items)
@@ -191,14 +299,14 @@ class LazyDict(dict[str, Any]):
     # Writing
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if self._load is not None:
+        if self._state is None:
             self._open()
         self._wrote()
         dict.__setitem__(self, key, value)
 
     def clear(self) -> None:
         """Remove all items."""
-        if self._load is not None:
+        if self._state is None:
             self._open()
         self._wrote()
         dict.clear(self)

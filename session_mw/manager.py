@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-from session_mw.backends.build import cookie_of, home_of
-from session_mw.backends.cookie import CookieHome
+from session_mw.backends.build import backend_of, cookie_of
 from session_mw.backends.principals import SessionInfo, end_sessions, indexed, list_sessions
 from session_mw.config import SETTING_NAMES, settings_from_mapping, unknown_setting
 from session_mw.exceptions import ConfigurationError, kind_of
-from session_mw.headers import VARY, Header, with_session_headers
-from session_mw.lazy_dict import UNTOUCHED
+from session_mw.headers import with_session_headers
+from session_mw.lazy_dict import FORCED, OPEN, SENT, UNCHANGED, UNTOUCHED
 from session_mw.protocols import Store
 from session_mw.session import NullSession, OpenedSession, Session, check_principal
 from session_mw.settings import SettingNames, Settings
+from session_mw.state import SILENT, VARIES, Header, NullBackend, Outcome
 from session_mw.stores.session_ids import is_key
 from session_mw.stores.urls import open_store
 
@@ -49,13 +49,12 @@ class SessionManager:
                 raise unknown_setting(name)
         self.settings = checked = Settings(secret_key, **settings)
         self.cookie_name = checked.cookie_name
-        self._cookie = cookie_of(checked)
         self.store = open_store(checked.store) if isinstance(checked.store, str) else checked.store
-        self._home = home_of(checked, self._cookie, self.store)
-        self._load = None if self._home is None else self._home.load
-        self._refresh_untouched = None
-        if isinstance(self._home, CookieHome) and checked.refresh_each_request:
-            self._refresh_untouched = self._home.refresh_untouched
+        self._backend = backend_of(checked, cookie_of(checked), self.store)
+        self._backend.manager = self
+        self._is_null = isinstance(self._backend, NullBackend)
+        # Only a cookie that holds the session can be refreshed without a touch.
+        self._refreshes_unread = self.store is None and checked.refresh_each_request
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
@@ -67,8 +66,8 @@ class SessionManager:
         return cls(**settings_from_mapping(mapping))
 
     def __repr__(self) -> str:
-        home = "none" if self._home is None else "cookie" if self.store is None else type(self.store).__name__
-        return f"<SessionManager cookie_name={self.cookie_name!r} sessions in: {home}>"
+        place = "none" if self._is_null else "cookie" if self.store is None else type(self.store).__name__
+        return f"<SessionManager cookie_name={self.cookie_name!r} sessions in: {place}>"
 
     def open(self, environ: Mapping[str, Any]) -> Session:
         """The visitor's session; nothing is verified, decoded or fetched before it is touched.
@@ -76,25 +75,24 @@ class SessionManager:
         Args:
             environ: The request's WSGI environ (PEP 3333); ``{"HTTP_COOKIE": …}`` is enough.
         """
-        if self._load is None:
+        if self._is_null:
             null = NullSession()
-            null._owner = self
+            null._backend = self._backend
             return null
         header = environ.get("HTTP_COOKIE", "")
+        place = None
         if self.cookie_name not in header:
             header = ""
+        elif ";" in header and header.count(self.cookie_name) > 1:
+            place = _place(environ)
         session: Session = OpenedSession(UNTOUCHED)
-        session._begin(self._load, self, header, environ.get("wsgi.url_scheme") == "https")
-        if ";" in header and header.count(self.cookie_name) > 1:
-            session._place = _place(environ)
+        session._begin(self._backend, header, environ.get("wsgi.url_scheme") == "https", place)
         return session
 
     def reopen(self, session: Session) -> None:
         """Forget all that was done to a session that this manager opened and has not committed: for adapters."""
-        if self._load is not None:
-            dict.clear(session)
-            dict.update(session, UNTOUCHED)
-            session._begin(self._load, self, session._header, session._https)
+        if not self._is_null:
+            session._reopen()
 
     def commit(self, session: Session) -> list[Header]:
         """Save what has changed since the last commit.
@@ -111,22 +109,20 @@ class SessionManager:
             CookieTooLarge: A browser would not keep the cookie.
             StoreError: The store failed; nothing was promised to the visitor.
         """
-        home = self._home
-        if home is None:
-            return []
-        if session._load is not None:
-            if session._forced:
-                session._open()
-            elif session.accessed or (session._header and self._refresh_untouched):
-                return self._commit_unloaded(session)
-            else:
-                return []
-        cookies = home.save(session)
-        if not cookies:
-            return [VARY]
-        if session._conflict:
-            cookies = [*self._deletions(session), *cookies]
-        return [VARY, *[("Set-Cookie", cookie) for cookie in cookies]]
+        return [*self.save(session).headers]
+
+    def save(self, session: Session) -> Outcome:
+        """As :meth:`commit`, with what it means for a response that others may get too."""
+        state = session._state
+        if state is None:
+            if session._changes == FORCED:
+                return session._touch().save(session)
+            if not session._header or not self._refreshes_unread:
+                # Flask says accessed without asking for anything; a load that failed has said it too.
+                return VARIES if session.accessed else SILENT
+            outcome = self._backend.save_unread(session)
+            return VARIES if outcome is SILENT and session.accessed else outcome
+        return state.save(session)
 
     def respond(self, session: Session, headers: list[Header]) -> list[Header]:
         """Commit as the last thing in a request, and put the session's headers in: for adapters.
@@ -143,13 +139,16 @@ class SessionManager:
         Raises:
             NotSerializable: As from :meth:`commit`, like all others.
         """
-        added = self.commit(session)
-        session._sent = True
-        return with_session_headers(headers, added, session, self.cookie_name)
+        # A call saved for most requests of most sites, which bring no cookie and do not touch the session.
+        silent = session._state is None and not (session._header or session.accessed or session._changes)
+        outcome = SILENT if silent else self.save(session)
+        if session._phase < SENT:
+            session._phase = SENT
+        return with_session_headers(headers, outcome, session.accessed, self.cookie_name)
 
     def opened(self, found: object) -> TypeGuard[Session]:
         """Whether the object is a session that this manager opened."""
-        return isinstance(found, Session) and found._owner is self
+        return isinstance(found, Session) and found._backend is self._backend
 
     def sessions_of(self, principal: str) -> list[SessionInfo]:
         """The live sessions of a principal, the last used first: for a page "your devices".
@@ -203,24 +202,25 @@ class SessionManager:
         if self.store is not None:
             self.store.close()
 
-    def _commit_unloaded(self, session: Session) -> list[Header]:
-        # Flask says accessed without asking for anything; a load that failed has said it too.
-        refresh = self._refresh_untouched
-        cookies = refresh(session) if refresh is not None and session._header else []
-        if not (cookies or session.accessed):
-            return []
-        return [VARY, *(("Set-Cookie", cookie) for cookie in cookies)]
-
-    def _deletions(self, session: Session) -> list[str]:
-        """What rids a visitor of several genuine cookies, so that the new one stands alone."""
-        session._conflict = False
-        host, path = session._place or ("", "/")
-        return self._cookie.delete_elsewhere(host, path, session._https)
-
     def _stored(self) -> Store:
         if self.store is None:
             raise ConfigurationError("a session in the cookie cannot be ended from elsewhere; use a store")
         return self.store
+
+
+def is_open(session: Session) -> bool:
+    """Whether the session's response is still to come: its headers are not out, and its request goes on."""
+    return session._phase == OPEN
+
+
+def was_changed(session: Session) -> bool:
+    """Whether the session was written to, or something was handed out that may have been changed."""
+    return session._changes > UNCHANGED
+
+
+def manager_of(session: Session) -> SessionManager | None:
+    """The manager that opened a session; None where none did."""
+    return cast("SessionManager | None", session._backend.manager)
 
 
 def _place(environ: Mapping[str, Any]) -> tuple[str, str]:

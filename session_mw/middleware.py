@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from session_mw.exceptions import ConfigurationError, MissingSession, kind_of
-from session_mw.manager import SessionManager
+from session_mw.manager import SessionManager, is_open
 from session_mw.response import Response, StartResponse
 from session_mw.session import Session
 from session_mw.settings import SettingNames
@@ -71,24 +71,24 @@ class SessionMiddleware:
         session = environ[self.environ_key] = sessions.open(environ)
         response = Response()
         response.sessions, response.session, response.start_response = sessions, session, start_response
-        response.status = response.added = None
+        response.status = response.outcome = None
         response.failed = False
         if sessions.store is not None:
             response.watch_files(environ)
         try:
             body = self.app(environ, response.start)
-            if type(body) is list and response.status is not None and response.added is None:
+            if type(body) is list and response.status is not None and response.outcome is None:
                 start_response(response.status, sessions.respond(session, response.headers))
                 return body
             return response.send(body, environ)
         except BaseException:
-            session._abandoned = True
+            response.end()
             raise
 
     def _is_taken(self, found: object) -> bool:
         """Whether this request is already served by this manager, further out."""
         if self.sessions.opened(found):
-            return not (found._sent or found._abandoned)
+            return is_open(found)
         if isinstance(found, Session):
             raise ConfigurationError(f"another SessionMiddleware is around this one; {_ONE_EACH}")
         raise ConfigurationError(

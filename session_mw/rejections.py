@@ -1,4 +1,4 @@
-"""The log of cookies that were refused: a reason and a fingerprint, never the token."""
+"""The log of cookies that were rejected: a reason and a fingerprint, never the token."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ logger = logging.getLogger("session_mw")
 _LEVELS = {"expired": logging.DEBUG, "bad_payload": logging.WARNING, "ambiguous": logging.WARNING}
 
 
-class RefusalLog:
-    """Logs refusals; ``expired`` at DEBUG, what anyone can send at INFO, what only a key's holder can at WARNING.
+class RejectionLog:
+    """Logs rejections; ``expired`` at DEBUG, what anyone can send at INFO, what only a key's holder can at WARNING.
 
     The fingerprint tells whether two lines of one process speak of the same token. Its key
     is random, so that nobody can test a guessed token against a log.
@@ -28,12 +28,12 @@ class RefusalLog:
         self._shape = shape
         self._key = secrets.token_bytes(16)
 
-    def refused(self, token: str, error: Exception) -> None:
-        """Log that a cookie's value was refused because of ``error``."""
+    def rejected(self, token: str, error: Exception) -> None:
+        """Log that a cookie's value was rejected because of ``error``."""
         self.log(error.reason if isinstance(error, BadToken) else "bad_payload", token)
 
     def log(self, reason: str, token: str) -> None:
-        """Log that a cookie's value was refused for a reason in one word."""
+        """Log that a cookie's value was rejected for a reason in one word."""
         level = _LEVELS.get(reason, logging.INFO)
         if logger.isEnabledFor(level):
             if reason == "bad_signature" and self._shape and not self._shape.fullmatch(token):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from session_mw.headers import VARY, Header, with_session_headers
+from session_mw.headers import with_session_headers
+from session_mw.lazy_dict import OVER, SENT
 from session_mw.manager import SessionManager
 from session_mw.session import Session
+from session_mw.state import VARIES, Header, Outcome
 
 StartResponse = Callable[..., Callable[[bytes], object]]
 
@@ -17,7 +19,7 @@ class Response:
 
     # No __init__, whose call is a tenth of what a request without a cookie takes: the middleware
     # fills what stands first.
-    __slots__ = ("_file", "_write", "added", "failed", "headers", "session", "sessions", "start_response", "status")
+    __slots__ = ("_file", "_write", "failed", "headers", "outcome", "session", "sessions", "start_response", "status")
 
     sessions: SessionManager
     session: Session
@@ -25,8 +27,8 @@ class Response:
     """The server's."""
     status: str | None
     """The application's; None before it has called :meth:`start`."""
-    added: list[Header] | None
-    """The session's headers; None before the commit."""
+    outcome: Outcome | None
+    """What the save asked of it; None before the commit."""
     failed: bool
     """Whether the last commit raised."""
     headers: list[Header]
@@ -55,22 +57,22 @@ class Response:
         return self
 
     def _restart(self, status: str, headers: list[Header], exc_info: Any) -> Callable[[bytes], object]:
-        if exc_info is None and self.added is None:
+        if exc_info is None and self.outcome is None:
             raise AssertionError("start_response was called a second time without exc_info (PEP 3333)")
         if self.failed:
             # The page of an app that caught what write() raised: it is sent, the session is not.
-            self.added = [VARY]
-            self.session._sent = True
-        if self.added is not None:
-            return self._start_again(self.added, status, headers, exc_info)
+            self.outcome = VARIES
+            self.session._advance(SENT)
+        if self.outcome is not None:
+            return self._start_again(self.outcome, status, headers, exc_info)
         self.status = status
         self.headers = [*headers]
         return self
 
     def _start_again(
-        self, added: list[Header], status: str, headers: list[Header], exc_info: Any
+        self, outcome: Outcome, status: str, headers: list[Header], exc_info: Any
     ) -> Callable[[bytes], object]:
-        headers = with_session_headers(list(headers), added, self.session, self.sessions.cookie_name)
+        headers = with_session_headers([*headers], outcome, self.session.accessed, self.sessions.cookie_name)
         try:
             self._write = self.start_response(status, headers, exc_info)
             return self._write
@@ -86,27 +88,29 @@ class Response:
     def commit(self) -> None:
         """Save the session and send the headers; once."""
         status = self.status
-        if status is None or self.added is not None:
+        if status is None or self.outcome is not None:
             return
         sessions, session = self.sessions, self.session
         try:
-            added = self.added = sessions.commit(session)
+            outcome = self.outcome = sessions.save(session)
         except BaseException:
             self.failed = True
             raise
         self.failed = False
-        session._sent = True
-        headers = with_session_headers(self.headers, added, session, sessions.cookie_name)
+        session._advance(SENT)
+        headers = with_session_headers(self.headers, outcome, session.accessed, sessions.cookie_name)
         self._write = self.start_response(status, headers)
 
     def send(self, body: Iterable[bytes], environ: dict[str, Any]) -> Iterable[bytes]:
         """Commit if the application has called ``start_response``; else, once it has."""
         whole = type(body) is list or self._is_whole(body, environ)
         if self.status is None:
-            self.session._abandoned = whole
-            return body if whole else Body(self, body)
+            if whole:
+                self.end()
+                return body
+            return Body(self, body)
         try:
-            if self.added is not None and whole:
+            if self.outcome is not None and whole:
                 # The application has called write(), and is through now.
                 self.commit_late()
             self.commit()
@@ -119,7 +123,7 @@ class Response:
 
     def end(self) -> None:
         """Let go of the session: the same environ may be served again."""
-        self.session._abandoned = True
+        self.session._advance(OVER)
 
     def _is_whole(self, body: Iterable[bytes], environ: dict[str, Any]) -> bool:
         """Whether iterating runs no code of the application, and the server looks at the type."""
@@ -132,12 +136,12 @@ class Response:
         """Whether a change that is still made could be saved: in a store, under an id that the visitor knows."""
         if self.sessions.store is None or self.failed:
             return False
-        session = self.session
-        return bool(session._header) if session._load else bool(session._token)
+        state = self.session._state
+        return bool(self.session._header) if state is None else state.may_save_late()
 
     def commit_late(self) -> None:
         """Save in a store what was changed while the body was sent."""
-        if self.added is not None and self._may_change_yet():
+        if self.outcome is not None and self._may_change_yet():
             self.sessions.commit(self.session)
 
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import SessionUnavailable
-from session_mw.lazy_dict import LazyDict
+from session_mw.lazy_dict import EXPOSED, OPEN, UNCHANGED, UNTOUCHED, LazyDict
 from session_mw.secret_keys import has_bytes
+from session_mw.state import PRINCIPAL, Backend, NullBackend, SessionState
 
 
 def check_principal(value: object) -> None:
     """See that a value can be a principal.
 
     Raises:
-        TypeError: It is no str, or an empty one.
+        TypeError: It is not a str, or an empty one.
         ValueError: It has no bytes in UTF-8.
     """
     if not isinstance(value, str) or not value:
         raise TypeError(f"a principal is a non-empty str, not {value!r}; write str(user.id)")
     if not has_bytes(value):
         raise ValueError("a principal may not hold a lone surrogate, which has no bytes in UTF-8")
+
+
+_NOWHERE = NullBackend()
 
 
 class Session(LazyDict):
@@ -33,80 +37,78 @@ class Session(LazyDict):
     committed. Copies and pickles are plain dicts.
 
     Attributes:
-        accessed: Whether anything in it was asked for; looking at this is no touch.
+        accessed: Whether anything in it was asked for; looking at this is not a touch.
     """
 
-    # What a manager keeps here: in slots what most requests need, as class attributes the
-    # defaults of what few do.
-    __slots__ = (
-        "_created",
-        "_ended",
-        "_fresh",
-        "_header",
-        "_https",
-        "_keeps_created",
-        "_key",
-        "_new",
-        "_owner",
-        "_payload",
-        "_principal",
-        "_record",
-        "_refresh_only",
-        "_renewed",
-        "_token",
-        "_was_permanent",
-    )
+    __slots__ = ("_header", "_https", "_place", "_refreshed")
 
-    _place: tuple[str, str] | None = None
-    _abandoned: bool = False
-    _conflict: bool = False
-    _dropped: bool = False
+    _state: SessionState | None
+    _backend: Backend
+    """Where it lives."""
+    _header: str
+    """The request's Cookie header; empty where our cookie's name is not in it."""
+    _https: bool
+    """Whether the request came over https."""
+    _place: tuple[str, str] | None
+    """Host and path of the request, where a cookie may have to be deleted for others than our own."""
+    _refreshed: bool
+    """Whether this response sends the cookie, so that it need not be refreshed."""
 
     def __init__(self, data: Mapping[Any, Any] | Iterable[Any] = ()) -> None:
         dict.update(self, data)
-        self._begin(None, None, "", False)
-        self._begin_new()
+        self._begin(_NOWHERE, "", False, None)
+        self._state = SessionState()
 
-    def _begin(self, load: Callable[[Any], None] | None, owner: object, header: str, https: bool) -> None:
-        """Begin a request.
-
-        Args:
-            load: Fills the dict at its first touch; None: nothing is to be loaded.
-            owner: The manager that opened the session.
-            header: The request's Cookie header.
-            https: Whether the request came over https.
-        """
-        self._load = load
-        self._owner = owner
+    def _begin(self, backend: Backend, header: str, https: bool, place: tuple[str, str] | None) -> None:
+        """Begin a request, as what nobody has touched; the dict holds the placeholder."""
+        self._backend = backend
         self._header = header
         self._https = https
-        self.accessed = self._modified = self._dirty = self._forced = self._exposed = self._sent = False
-        self._refresh_only = self._fresh = False
+        self._place = place
+        self._changes = UNCHANGED
+        self._phase = OPEN
+        self._state = self._failure = None
+        self.accessed = self._modified = self._refreshed = False
 
-    def _begin_new(self) -> None:
-        """Know of no saved session; what loads one calls this first."""
-        self._new = True
-        self._ended = self._renewed = self._keeps_created = self._was_permanent = False
-        self._token = self._key = ""
-        self._payload = b""
-        self._created = 0
-        self._principal: str | None = None
-        self._record: Any = None
+    def _reopen(self) -> None:
+        """Forget all that was done to it."""
+        dict.clear(self)
+        dict.update(self, UNTOUCHED)
+        self._begin(self._backend, self._header, self._https, self._place)
 
-    def _begin_saved(
-        self, token: str, payload: bytes, data: dict[str, Any], created: int, principal: str | None
-    ) -> None:
-        """Hold a saved session, after :meth:`_begin_new`."""
+    def _advance(self, phase: int) -> None:
+        """Go on to a later phase of the response."""
+        if phase > self._phase:
+            self._phase = phase
+
+    def _blank(self) -> SessionState:
+        return SessionState()
+
+    def _touch(self) -> SessionState:
+        """Load it, if it is not loaded yet, and say what is known beside the data."""
+        state = self._state
+        if state is None:
+            state = self._open()
+        return state
+
+    def _discard(self) -> None:
+        if self._state is not None:
+            self._state.rebase(self)
+        self._changes = UNCHANGED
+
+    def _committed(self) -> None:
+        """What was written until now is saved, or dropped; lists and dicts that were handed out may still change."""
+        self._changes = min(self._changes, EXPOSED)
+
+    def _replace_data(self, data: dict[str, Any]) -> None:
+        """Hold other data; other threads of the request find the dict empty at no moment."""
+        for key in self._plain().keys() - data.keys():
+            dict.pop(self, key, None)
         dict.update(self, data)
-        self._new = False
-        self._token, self._payload = token, payload
-        self._created, self._principal = created, principal
 
     def clear(self) -> None:
         """Empty the session and end it: what is written to it afterwards begins another one."""
-        len(self)
-        self._ended = True
-        self._principal = None
+        self._touch().end()
         super().clear()
 
     @property
@@ -121,20 +123,17 @@ class Session(LazyDict):
     @property
     def new(self) -> bool:
         """Whether the visitor came without a session that was accepted."""
-        len(self)
-        return self._new
+        return self._touch().new
 
     @property
     def created(self) -> int:
         """Unix time at which the session began; of a cookie session that does not keep it, at which it was signed."""
-        len(self)
-        return self._created
+        return self._touch().created
 
     @property
     def id(self) -> str | None:
         """The store's key for the session, safe to log; None for a cookie session and before the first save."""
-        len(self)
-        return self._key or None
+        return self._touch().id
 
     @property
     def principal(self) -> str | None:
@@ -144,31 +143,29 @@ class Session(LazyDict):
             TypeError: Set to what is neither None nor a non-empty str.
             ValueError: Set to a str with a lone surrogate.
         """
-        len(self)
-        return self._principal
+        return self._touch().principal
 
     @principal.setter
     def principal(self, value: str | None) -> None:
         if value is not None:
             check_principal(value)
-        len(self)
+        state = self._touch()
         self._wrote()
-        self._principal = value
+        state.set_metadata(PRINCIPAL, value)
 
     def regenerate_id(self) -> None:
         """Keep the data and change the id: to be called at log-in, against session fixation.
 
         The CSRF secret goes, since an attacker may have planted the session it stands in.
         """
-        len(self)
-        self._renewed = True
+        self._touch().renew()
         self._wrote()
         dict.pop(self, CSRF_KEY, None)
 
     def invalidate(self) -> None:
         """Empty the session and end it for good, also its absolute lifetime: to be called at log-out."""
         self.clear()
-        self._created = int(time.time())
+        self._touch().begin_anew(int(time.time()))
 
 
 class OpenedSession(Session):
@@ -182,6 +179,8 @@ class OpenedSession(Session):
 
 class NullSession(Session):
     """What a manager without a secret key and without a store gives: empty, and not to be written to."""
+
+    __slots__ = ()
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise SessionUnavailable(

@@ -14,7 +14,7 @@ from werkzeug.datastructures import Headers
 
 from session_mw.config import settings_from_mapping
 from session_mw.exceptions import ConfigurationError, kind_of
-from session_mw.manager import SessionManager
+from session_mw.manager import SessionManager, is_open, manager_of
 from session_mw.middleware import middleware_in
 from session_mw.session import NullSession, Session
 
@@ -72,9 +72,9 @@ class FlaskSessions(SessionInterface):
         sessions = None
         if not isinstance(session, Session):
             sessions = self._manager_for(app)
-        elif session._sent or session._abandoned:
+        elif not is_open(session):
             # Flask-SocketIO serves its events with the environ of a request that is over.
-            sessions = cast("SessionManager", session._owner)
+            sessions = manager_of(session)
         if sessions is not None:
             session = sessions.open(request.environ)
         setattr(request, _OPENED_BY, sessions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 from pyramid.events import NewRequest
 from pyramid.interfaces import ISession
@@ -12,7 +13,7 @@ from zope.interface import classImplements
 from session_mw.csrf import csrf_secret, new_csrf_secret
 from session_mw.exceptions import ConfigurationError, MissingSession
 from session_mw.flash import flash, peek_flashes, pop_flashes
-from session_mw.manager import SessionManager
+from session_mw.manager import SessionManager, is_open, manager_of, was_changed
 from session_mw.session import NullSession, Session
 
 PREFIX = "session."
@@ -24,15 +25,18 @@ _CATEGORIES = {"": "message", "message": ""}
 # The attribute of a request that keeps what was opened for it.
 _OPENED = "session_mw_opened"
 
+_unwritten: WeakValueDictionary[int, Session] = WeakValueDictionary()
+"""The sessions, by their ids as objects, to which nobody had written when the first of several tries began.
+
+The tries share the session and nothing else: each has a request and a copy of the environ of its own.
+"""
+
 
 class PyramidSession(Session):
     """A session with the methods of Pyramid's ``ISession`` besides its own."""
 
     # A session that is open already becomes one of these, which Python allows between equal layouts.
     __slots__ = ()
-
-    _unwritten: bool = False
-    """Whether nobody had written to it when the first of several tries began."""
 
     def changed(self) -> None:
         """Have the session saved as it is. Changes inside its lists and dicts are found without it."""
@@ -128,9 +132,12 @@ class PyramidSessions:
 def _begin_try(session: PyramidSession, attempt: int) -> None:
     """Let what a failed try did to the middleware's session go with it (pyramid_retry)."""
     if attempt == 0:
-        session._unwritten = not (session._modified or session._exposed)
-    elif session._unwritten and not session._sent:
-        cast("SessionManager", session._owner).reopen(session)
+        if not was_changed(session):
+            _unwritten[id(session)] = session
+        return
+    manager = manager_of(session)
+    if manager is not None and is_open(session) and _unwritten.get(id(session)) is session:
+        manager.reopen(session)
 
 
 def _open(sessions: SessionManager, request: Any, environ_key: str) -> PyramidSession:

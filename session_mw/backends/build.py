@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from session_mw.backends.cookie import CookieHome
-from session_mw.backends.payload import Lifetimes
-from session_mw.backends.store import StoreHome
+from session_mw.backends.cookie import CookieBackend
+from session_mw.backends.lifetimes import Lifetimes
+from session_mw.backends.store import StoreBackend
 from session_mw.codecs.records import PlainRecords, Records
 from session_mw.codecs.signed import SignedCodec
 from session_mw.cookies import SessionCookie
@@ -15,6 +15,7 @@ from session_mw.exceptions import ConfigurationError
 from session_mw.protocols import Codec, Store
 from session_mw.secret_keys import key_bytes
 from session_mw.settings import Settings
+from session_mw.state import Backend, NullBackend
 from session_mw.tagged_json import TaggedJSON
 
 
@@ -31,15 +32,15 @@ def cookie_of(settings: Settings) -> SessionCookie:
     )
 
 
-def home_of(settings: Settings, cookie: SessionCookie, store: Store | None) -> CookieHome | StoreHome | None:
+def backend_of(settings: Settings, cookie: SessionCookie, store: Store | None) -> Backend:
     """Where sessions live: in the cookie, in the store, or nowhere without a key and a store."""
     lifetimes = Lifetimes(settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds)
     refresh = settings.refresh_each_request
     if store is not None:
-        return StoreHome(store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh)
+        return StoreBackend(store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh)
     if settings.secret_key is not None:
-        return CookieHome(_codec(settings), TaggedJSON(), cookie, lifetimes, refresh)
-    return None
+        return CookieBackend(_codec(settings), TaggedJSON(), cookie, lifetimes, refresh)
+    return NullBackend()
 
 
 def _codec(settings: Settings) -> Codec:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from session_mw.backends.cookie_reader import CookieReader
-from session_mw.backends.payload import Lifetimes, changed_payload, is_empty, pack
-from session_mw.cookies import MAX_COOKIE, SessionCookie
+from session_mw.backends.kept_state import KeptState
+from session_mw.backends.lifetimes import Lifetimes
+from session_mw.backends.payload import CREATED, pack, unpack
+from session_mw.backends.token_cache import TokenCache
+from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, SessionCookie
 from session_mw.exceptions import CookieTooLarge, NotSerializable
+from session_mw.lazy_dict import UNTOUCHED
 from session_mw.protocols import Codec, Serializer
-from session_mw.session import Session
+from session_mw.rejections import RejectionLog
+from session_mw.session import OpenedSession, Session
+from session_mw.state import KEEP, NO_METADATA, SILENT, VARIES, Outcome, told
 
 _BACKSLASH = ord("\\")
 # Flask sorts the keys, and few sort before this one.
 _PERMANENT_FIRST = b'{"_permanent":true'
 
 
-class CookieHome(CookieReader):
-    """Loads sessions from tokens, and answers with the Set-Cookie texts that keep them.
+class CookieBackend:
+    """Loads sessions from tokens, and refreshes those that nobody looked at.
 
     Args:
         codec: Payloads to tokens and back.
@@ -27,120 +33,184 @@ class CookieHome(CookieReader):
         refresh: Whether a permanent session is sent again though nothing changed.
     """
 
+    manager: Any = None
+    store: Any = None
+
     def __init__(
         self, codec: Codec, serializer: Serializer, cookie: SessionCookie, lifetimes: Lifetimes, refresh: bool
     ) -> None:
-        super().__init__(codec, serializer, cookie, lifetimes)
-        self._refresh_on = refresh
-        self._max_token = MAX_COOKIE - len(cookie.name)
+        self.codec = codec
+        self.tokens = TokenCache(codec, lifetimes)
+        self.serializer = serializer
+        self.cookie = cookie
+        self.lifetimes = lifetimes
+        self.refresh = refresh
+        self.keeps_created = lifetimes.absolute is not None and not codec.carries_created
+        self.max_token = MAX_COOKIE - len(cookie.name)
+        self._rejections = RejectionLog(codec.shape)
 
-    def save(self, session: Session) -> list[str]:
-        """Write what has changed since the last call.
+    def load(self, session: Session) -> tuple[CookieState, dict[str, Any]]:
+        """The one token in the Cookie header that can be trusted, if there is one: its state and its data."""
+        now = int(time.time())
+        tokens = self._candidates(session._header)
+        if len(tokens) == 1:
+            found = self._find(tokens[0], now)
+            if found is not None:
+                return found
+        state = CookieState()
+        state.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
+        return (state, {}) if len(tokens) < 2 else self._only_authentic(session._header, tokens, state, now)
 
-        Returns:
-            The Set-Cookie texts: the new cookie, or its deletion, or none.
+    def save_unread(self, session: Session) -> Outcome:
+        """Refresh a permanent session that nobody looked at; it stays unlooked at."""
+        if session._refreshed or not self.refresh:
+            return SILENT
+        tokens = self._candidates(session._header)
+        if not tokens:
+            return SILENT
+        if len(tokens) == 1 and (outcome := self._refresh_unread(session, tokens[0])) is not None:
+            return outcome
+        unseen = OpenedSession(UNTOUCHED)
+        unseen._begin(self, session._header, session._https, session._place)
+        state = unseen._touch()
+        if isinstance(state, CookieState) and state.token:
+            self.tokens.found_well_formed(state.token)
+        session._refreshed = True
+        outcome = state.save(unseen)
+        return SILENT if outcome is VARIES else outcome
+
+    def _candidates(self, header: str) -> list[str]:
+        values = self.cookie.values(header)
+        if len(values) < 2:
+            return values
+        shape = self.codec.shape
+        tokens = [value for value in values if len(value) <= MAX_COOKIE and shape.fullmatch(value)]
+        if len(tokens) < len(values):
+            self._rejections.log("malformed", header)
+        return tokens
+
+    def _only_authentic(
+        self, header: str, tokens: list[str], fresh: CookieState, now: int
+    ) -> tuple[CookieState, dict[str, Any]]:
+        """The one of several tokens that opens. Where two do, one may have been planted: neither is trusted."""
+        if len(tokens) <= MAX_CANDIDATES:
+            authentic = [found for token in tokens if (found := self._find(token, now)) is not None]
+            if len(authentic) < 2:
+                return authentic[0] if authentic else (fresh, {})
+        fresh.ambiguous = True
+        self._rejections.log("ambiguous", header)
+        return fresh, {}
+
+    def _find(self, token: str, now: int) -> tuple[CookieState, dict[str, Any]] | None:
+        """The session in a token; None where it is rejected."""
+        # The one boundary: whatever a token makes the code below raise, the application sees no more
+        # than an empty session.
+        try:
+            payload, written, created, current = self.tokens.open(token, now)
+            data, metadata = unpack(self.serializer, payload)
+            created = metadata.get(CREATED, written if created is None else created)
+            self.lifetimes.check_created(created, now)
+        except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
+            self._rejections.rejected(token, error)
+            return None
+        if not current:
+            self._rejections.old_key(token)
+        state = CookieState()
+        state.begin(self, created, metadata, token, payload, data.get("_permanent") is True)
+        return state, data
+
+    def _refresh_unread(self, session: Session, token: str) -> Outcome | None:
+        """Refresh without reading the payload; None where it has to be read."""
+        now = int(time.time())
+        try:
+            payload, _, created, current = self.tokens.open(token, now)
+        except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
+            self._rejections.rejected(token, error)
+            return SILENT
+        # "in" with bytes takes twice as long: it first tries to take them for an int.
+        if payload.find(b"_permanent") < 0 and not (_BACKSLASH in payload and b"\\u00" in payload):
+            return SILENT
+        if self.lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
+            return None
+        if not self.tokens.is_well_formed(token):
+            return None
+        if not current:
+            self._rejections.old_key(token)
+        session._refreshed = True
+        renewed = self.codec.renew(token, now)
+        if len(renewed) > self.max_token:
+            return SILENT
+        self.tokens.keep(renewed, (payload, now, created, True), well_formed=True)
+        return told([self.cookie.set(renewed, session._https, now + self.lifetimes.idle)], refresh_only=True)
+
+
+class CookieState(KeptState[CookieBackend]):
+    """What is known of a session whose data live in the cookie."""
+
+    __slots__ = ()
+
+    def save(self, session: Session) -> Outcome:
+        """Write what has changed since the last call, or refresh the cookie.
 
         Raises:
             NotSerializable: A value cannot be written.
             CookieTooLarge: A browser would not keep the cookie.
         """
-        if session._dirty or session._exposed:
-            payload = changed_payload(self._serializer, session)
+        backend = self._backend
+        if session._changes:
+            payload = self.changed(session)
             if payload is not None:
                 return self._write(session, payload, int(time.time()))
-        token = session._token
-        if not self._refresh_on or session._fresh or not token or dict.get(session, "_permanent") is not True:
-            return []
-        return self._refresh(session, token, int(time.time()))
+        if not backend.refresh or session._refreshed or not self.token or not self.permanent:
+            return VARIES
+        return self._refresh(session, int(time.time()))
 
-    def refresh_untouched(self, session: Session) -> list[str]:
-        """The Set-Cookie text of a permanent session that nobody looked at; it stays unlooked at."""
-        if session._fresh:
-            return []
-        tokens = self._candidates(session)
-        if not tokens:
-            return []
-        if len(tokens) == 1 and (cookies := self._refresh_unread(session, tokens[0])) is not None:
-            return cookies
-        unseen = Session()
-        unseen._header, unseen._https = session._header, session._https
-        self.load(unseen)
-        if unseen._token:
-            self._tokens.found_sound(unseen._token)
-        session._refresh_only = session._fresh = True
-        return self.save(unseen)
-
-    def _refresh_unread(self, session: Session, token: str) -> list[str] | None:
-        """The same where the payload need not be read for it; None where it has to be."""
-        now = int(time.time())
-        try:
-            payload, _, created, current = self._tokens.open(token, now)
-        except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
-            self._refusals.refused(token, error)
-            return []
-        # "in" with bytes takes twice as long: it first tries to take them for an int.
-        if payload.find(b"_permanent") < 0 and not (_BACKSLASH in payload and b"\\u00" in payload):
-            return []
-        if self._lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
-            return None
-        if not self._tokens.is_sound(token):
-            return None
-        if not current:
-            self._refusals.old_key(token)
-        session._refresh_only = session._fresh = True
-        renewed = self._codec.renew(token, now)
-        if not self._fits(renewed):
-            return []
-        self._tokens.keep(renewed, (payload, now, created, True), sound=True)
-        return [self._cookie.set(renewed, session._https, now + self._lifetimes.idle)]
-
-    def _write(self, session: Session, payload: bytes, now: int) -> list[str]:
-        if is_empty(session):
-            cookies = self._delete(session)
+    def _write(self, session: Session, payload: bytes, now: int) -> Outcome:
+        backend = self._backend
+        if not self.is_empty(session):
+            if backend.keeps_created and CREATED not in self.metadata:
+                self.set_metadata(CREATED, self.created)
+                payload = self.packed(session)
+            permanent = dict.get(session, "_permanent") is True
+            texts = [self._send(session, backend.codec.encode(payload, self.created, now), payload, permanent, now)]
         else:
-            if self._hides_created and not session._keeps_created:
-                session._keeps_created = True
-                payload = pack(self._serializer, session)
-            cookies = self._send(session, self._codec.encode(payload, session._created, now), payload, now)
-        session._dirty = session._forced = session._refresh_only = False
-        session._exposed = True
-        return cookies
+            texts = [backend.cookie.delete(session._https)] if self.token else []
+            self.token, self.payload, self.permanent = "", b"", False
+        self.intent, self._baseline = KEEP, None
+        session._committed()
+        return self.outcome(session, texts)
 
-    def _delete(self, session: Session) -> list[str]:
-        known, session._token, session._payload = session._token, "", b""
-        return [] if not known else [self._cookie.delete(session._https)]
-
-    def _refresh(self, session: Session, token: str, now: int) -> list[str]:
-        keeps_created = session._keeps_created
+    def _refresh(self, session: Session, now: int) -> Outcome:
+        """Send the saved session again, with a new time; whatever was written and discarded is not in it."""
+        backend = self._backend
+        token, payload = self.token, self.payload
         try:
-            cookies = self._renewed(session, token, now)
+            if backend.keeps_created and CREATED not in self.metadata:
+                data, metadata = unpack(backend.serializer, payload)
+                payload = pack(backend.serializer, data, {**metadata, CREATED: self.created})
+                text = self._send(session, backend.codec.encode(payload, self.created, now), payload, True, now)
+                self.set_metadata(CREATED, self.created)
+            else:
+                text = self._send(session, backend.codec.renew(token, now), payload, True, now)
         except (CookieTooLarge, NotSerializable):
             # No browser keeps a cookie of that size, but another client may; it goes on without the refresh.
-            cookies, session._keeps_created = [], keeps_created
-        session._refresh_only = True
-        return cookies
+            return VARIES
+        return self.outcome(session, [text], refresh_only=True)
 
-    def _renewed(self, session: Session, token: str, now: int) -> list[str]:
-        if self._hides_created and not session._keeps_created:
-            return self._write(session, pack(self._serializer, session), now)
-        return self._send(session, self._codec.renew(token, now), session._payload, now)
-
-    def _send(self, session: Session, token: str, payload: bytes, now: int) -> list[str]:
-        if not self._fits(token):
-            raise CookieTooLarge(len(token) + len(self._cookie.name), MAX_COOKIE, self._largest(session))
+    def _send(self, session: Session, token: str, payload: bytes, permanent: bool, now: int) -> str:
+        """Make the cookie's text for a new token, and be its state."""
+        backend = self._backend
+        if len(token) > backend.max_token:
+            raise CookieTooLarge(len(token) + len(backend.cookie.name), MAX_COOKIE, self._largest(session))
         # The browser's next request brings it.
-        created = session._created if self._codec.carries_created else None
-        self._tokens.keep(token, (payload, now, created, True), sound=True)
-        session._token, session._payload = token, payload
-        session._fresh = True
-        permanent = dict.get(session, "_permanent") is True
-        expires = self._lifetimes.expires(session._created, now) if permanent else None
-        return [self._cookie.set(token, session._https, expires)]
-
-    def _fits(self, token: str) -> bool:
-        return len(token) <= self._max_token
+        created = self.created if backend.codec.carries_created else None
+        backend.tokens.keep(token, (payload, now, created, True), well_formed=True)
+        self.token, self.payload, self.permanent = token, payload, permanent
+        session._refreshed = True
+        expires = backend.lifetimes.expires(self.created, now) if permanent else None
+        return backend.cookie.set(token, session._https, expires)
 
     def _largest(self, session: Session) -> str:
-        sizes = {key: len(self._serializer.dumps({key: value})) - 2 for key, value in dict.items(session)}
+        sizes = {key: len(self._backend.serializer.dumps({key: value})) - 2 for key, value in dict.items(session)}
         largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:3]
         return ", ".join(f"{key!r} {sizes[key]}" for key in largest)

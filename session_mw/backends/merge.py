@@ -1,30 +1,35 @@
-"""One request's changes, applied to what other requests have saved meanwhile."""
+"""One request's changes, applied to what other requests have saved meanwhile.
+
+Keys that this request set or deleted since it read the session stay set or deleted; all others become what the newer
+data say. So two requests that changed different keys both win, and on the same key the last one wins.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from session_mw.backends.payload import unpack
 from session_mw.protocols import Serializer
-from session_mw.session import Session
 
 
-def merge(serializer: Serializer, session: Session, newer: dict[str, Any], principal: str | None) -> None:
-    """Make the session hold the newer data, and be the newer principal's, with its own changes on top.
+def merge(
+    serializer: Serializer, base: Mapping[str, Any], mine: Mapping[str, Any], newer: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The newer items with this request's changes on top.
 
-    Keys that the session set or deleted since it was read stay set or deleted; all others
-    become what the newer data say. Lists and dicts stay the same objects, since the
-    application may hold them, and change them while it streams its body.
+    Lists and dicts stay the same objects, since the application may hold them, and change them
+    while it streams its body.
+
+    Args:
+        serializer: Says whether two values are the same: they are if they are written alike.
+        base: What this request read.
+        mine: What it holds now.
+        newer: What others have saved since.
     """
-    base, _, base_principal = unpack(serializer, session._payload)
-    mine = session._plain()
     changed = {key for key in base.keys() | mine.keys() if _differs(serializer, key, base, mine)}
     merged = {key: _brought_up(mine.get(key), value) for key, value in newer.items() if key not in changed}
     merged.update((key, value) for key, value in mine.items() if key in changed)
-    dict.clear(session)
-    dict.update(session, merged)
-    if session._principal == base_principal:
-        session._principal = principal
+    return merged
 
 
 def _brought_up(mine: Any, newer: Any) -> Any:
@@ -43,7 +48,7 @@ def _brought_up(mine: Any, newer: Any) -> Any:
     return newer
 
 
-def _differs(serializer: Serializer, key: Any, one: dict[str, Any], other: dict[str, Any]) -> bool:
+def _differs(serializer: Serializer, key: Any, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     if (key in one) != (key in other):
         return True
     return serializer.dumps({key: one[key]}) != serializer.dumps({key: other[key]})

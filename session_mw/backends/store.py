@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
+from typing import Any
 
-from session_mw.backends.contention import Tries, give_way
-from session_mw.backends.payload import Lifetimes, changed_payload, is_empty, pack
-from session_mw.backends.record_format import sealed_in
-from session_mw.backends.store_writer import StoreWriter
+from session_mw.backends.lifetimes import Lifetimes
+from session_mw.backends.payload import CREATED, unpack
+from session_mw.backends.record_format import ENDED, key_of, sealed_in
+from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
-from session_mw.cookies import SessionCookie
-from session_mw.exceptions import StoreError
-from session_mw.protocols import Record, Serializer, Store
+from session_mw.cookies import MAX_CANDIDATES, SessionCookie
+from session_mw.exceptions import BadToken
+from session_mw.protocols import Serializer, Store, is_indexed
+from session_mw.rejections import RejectionLog
 from session_mw.session import Session
+from session_mw.state import SILENT, Outcome
 
 logger = logging.getLogger("session_mw")
 
+SHAPE = re.compile("[A-Za-z0-9_-]{43}")
 
-class StoreHome(StoreWriter):
-    """Loads sessions from records, and answers with the Set-Cookie texts that the visitor needs.
+
+class StoreBackend:
+    """Loads sessions from records.
 
     Args:
         store: Where the records are.
@@ -30,6 +36,8 @@ class StoreHome(StoreWriter):
         refresh: Whether a permanent session's cookie is sent again when only its record's end was moved.
     """
 
+    manager: Any = None
+
     def __init__(
         self,
         store: Store,
@@ -39,134 +47,77 @@ class StoreHome(StoreWriter):
         lifetimes: Lifetimes,
         refresh: bool,
     ) -> None:
-        super().__init__(store, records, serializer, cookie, lifetimes)
-        self._refresh_on = refresh
+        self.store = store
+        self.records = records
+        self.serializer = serializer
+        self.cookie = cookie
+        self.lifetimes = lifetimes
+        self.refresh = refresh
+        self.is_indexed = is_indexed(store)
+        self._rejections = RejectionLog()
 
-    def save(self, session: Session) -> list[str]:
-        """Write what has changed since the last call.
-
-        Returns:
-            The Set-Cookie texts: the new cookie, or its deletion, or none.
+    def load(self, session: Session) -> tuple[StoreState, dict[str, Any]]:
+        """The record of the one token in the Cookie header that the store knows: its state and its data.
 
         Raises:
-            NotSerializable: A value cannot be written.
-            StoreError: The store does not answer; nothing is promised to the visitor then.
+            StoreError: The store does not answer.
         """
-        if session._dropped:
-            return []
         now = int(time.time())
-        if session._ended:
-            return self._end(session, now)
-        if session._renewed and session._token and not session._sent:
-            return self._renew(session, now)
-        payload = changed_payload(self._serializer, session) if session._dirty or session._exposed else None
-        if not session._token:
-            return [] if payload is None or is_empty(session) else self._create(session, payload, now)
-        if payload is not None and (session._forced or payload != session._payload):
-            return self._update(session, payload, now)
-        return self._keep_alive(session, now)
+        tokens = self._candidates(session._header)
+        found = []
+        if len(tokens) <= MAX_CANDIDATES:
+            found = [one for token in tokens if (one := self.find(token, key_of(token), now)) is not None]
+        if len(found) == 1:
+            return found[0]
+        state = StoreState()
+        state.begin(self, now, {CREATED: now})
+        if found or len(tokens) > MAX_CANDIDATES:
+            # One of them may have been planted: none is trusted.
+            state.ambiguous = True
+            self._rejections.log("ambiguous", session._header)
+        return state, {}
 
-    # Writing
+    def save_unread(self, session: Session) -> Outcome:
+        """Nothing: the record is neither loaded nor touched for a session that nobody looked at."""
+        return SILENT
 
-    def _create(self, session: Session, payload: bytes, now: int) -> list[str]:
-        token, key = self._new_record(session, payload, now)
-        self._saved(session, token, key, payload)
-        return self._send(session, now)
+    def find(self, token: str, key: str, now: int) -> tuple[StoreState, dict[str, Any]] | None:
+        """The session in a token's record; None where there is no record that counts.
 
-    def _update(self, session: Session, payload: bytes, now: int) -> list[str]:
-        record: Record | None = session._record
-        give_way(session._key)
-        if record is not None and self._replaced(session, payload, now, record):
-            self._saved(session, session._token, session._key, payload)
-            return self._send_if_it_moves(session, now)
-        tries = Tries()
-        with tries.turn(session._key):
-            while (record := self._take_over(session, now)) is not None:
-                payload = pack(self._serializer, session)
-                if self._replaced(session, payload, now, record):
-                    self._saved(session, session._token, session._key, payload)
-                    return self._send_if_it_moves(session, now)
-                tries.pause()
-        return self._gone(session)
-
-    def _renew(self, session: Session, now: int) -> list[str]:
-        old_key = session._key
-        tries = Tries()
-        with tries.turn(old_key):
-            while (record := session._record or self._take_over(session, now)) is not None:
-                payload = pack(self._serializer, session)
-                token, key = self._new_record(session, payload, now)
-                # From here on nobody can write to the old record, and what was written before is in the new one.
-                if self._moved(old_key, key, record, self._index(session)):
-                    self._delete_quietly(old_key)
-                    self._saved(session, token, key, payload)
-                    return self._send(session, now)
-                session._record = None
-                tries.pause()
-        return self._gone(session)
-
-    def _end(self, session: Session, now: int) -> list[str]:
-        known = session._key
-        if known:
-            self.store.delete(known)
-        self._forget(session)
-        session._ended = session._renewed = session._refresh_only = False
-        # Once the headers are out, no cookie can tell the visitor of another id.
-        if not is_empty(session) and not session._sent:
-            return self._create(session, pack(self._serializer, session), now)
-        session._dirty = session._forced = False
-        return [] if not known else [self._cookie.delete(session._https)]
-
-    def _keep_alive(self, session: Session, now: int) -> list[str]:
-        record = session._record
-        session._dirty = session._forced = False
-        if record is None:
-            return []
-        if not self._records.is_current(sealed_in(record)):
-            return self._reseal(session, now)
-        expires = self._lifetimes.expires(session._created, now)
-        if abs(expires - record.expires) * 10 < self._lifetimes.idle or not self._touch(session._key, expires - now):
-            return []
-        session._record = record._replace(expires=expires)
-        session._refresh_only = True
-        return self._send(session, now) if self._refresh_on and session._was_permanent else []
-
-    def _reseal(self, session: Session, now: int) -> list[str]:
+        Raises:
+            StoreError: The store does not answer.
+        """
+        record = self.store.load(key)
+        # The one boundary: whatever is in the record, the application sees no more than an empty session.
         try:
-            cookies = self._update(session, pack(self._serializer, session), now)
-        except StoreError:
-            problem = "the stored session %s… was read, but could not be written with the current key"
-            logger.warning(problem, session._key[:8], exc_info=True)
-            return []
-        session._refresh_only = True
-        return cookies if self._refresh_on else []
+            if record is None or record.expires <= now or record.data == ENDED:
+                self._rejections.log("unknown", token)
+                return None
+            sealed = sealed_in(record)
+            payload = self.records.unseal(token, key, sealed)
+            data, metadata = unpack(self.serializer, payload)
+            created = metadata.get(CREATED)
+            if created is None:
+                raise BadToken("bad_payload")
+            self.lifetimes.check_created(created, now)
+        except Exception as error:  # noqa: BLE001 (a record can never cause an exception)
+            if isinstance(error, BadToken) and error.reason == "expired":
+                self._rejections.rejected(token, error)
+            else:
+                logger.warning("the stored session %s… cannot be read; its visitor gets an empty one", key[:8])
+            return None
+        if not self.records.is_current(sealed):
+            self._rejections.old_key(token, "stored session")
+        state = StoreState()
+        state.begin(self, created, metadata, token, payload, data.get("_permanent") is True)
+        state.found(key, record)
+        return state, data
 
-    def _gone(self, session: Session) -> list[str]:
-        logger.info("the session %s… was ended by another request; its changes are dropped", session._key[:8])
-        self._forget(session)
-        session._dirty = session._forced = session._renewed = False
-        session._dropped = True
-        return []
-
-    def _forget(self, session: Session) -> None:
-        session._token = session._key = ""
-        session._payload, session._record = b"", None
-
-    def _saved(self, session: Session, token: str, key: str, payload: bytes) -> None:
-        session._token, session._key = token, key
-        session._payload, session._record = payload, None
-        session._dirty = session._forced = session._renewed = session._ended = session._refresh_only = False
-        session._exposed = True
-
-    # Answering
-
-    def _send_if_it_moves(self, session: Session, now: int) -> list[str]:
-        permanent = dict.get(session, "_permanent") is True
-        if not (permanent or session._was_permanent):
-            return []
-        return self._send(session, now)
-
-    def _send(self, session: Session, now: int) -> list[str]:
-        permanent = session._was_permanent = dict.get(session, "_permanent") is True
-        expires = self._lifetimes.expires(session._created, now) if permanent else None
-        return [self._cookie.set(session._token, session._https, expires)]
+    def _candidates(self, header: str) -> list[str]:
+        tokens = []
+        for value in self.cookie.values(header):
+            if SHAPE.fullmatch(value):
+                tokens.append(value)
+            else:
+                self._rejections.log("malformed", value)
+        return tokens

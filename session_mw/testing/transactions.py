@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from session_mw.exceptions import MissingSession
-from session_mw.headers import Header
 from session_mw.manager import SessionManager
 from session_mw.middleware import middleware_in
 from session_mw.response import StartResponse
 from session_mw.session import Session
+from session_mw.state import Header
 
 
 @contextmanager

@@ -1,0 +1,122 @@
+"""The state of a session that is kept somewhere: what was read, and what has changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from session_mw.backends.payload import CREATED, is_as_read, pack
+from session_mw.cookies import SessionCookie
+from session_mw.exceptions import NotSerializable
+from session_mw.lazy_dict import UNCHANGED, WRITTEN
+from session_mw.protocols import Serializer
+from session_mw.session import Session
+from session_mw.state import KEEP, NO_METADATA, VARIES, Outcome, SessionState, told
+
+
+class KeepingBackend(Protocol):
+    """What a state needs of the backend that made it."""
+
+    serializer: Serializer
+    cookie: SessionCookie
+
+
+_Backend = TypeVar("_Backend", bound=KeepingBackend)
+
+
+class KeptState(SessionState, Generic[_Backend]):
+    """What a cookie's and a stored session have in common.
+
+    Attributes:
+        token: What the visitor's cookie holds; empty where there is no saved session.
+        payload: What was read or saved last, as the serializer wrote it.
+        permanent: Whether the saved session is permanent.
+        ambiguous: Whether several authentic cookies came, none of which was trusted.
+    """
+
+    __slots__ = ("_backend", "_baseline", "ambiguous", "payload", "permanent", "token")
+
+    # CPython takes as long to call an __init__ as for all the rest of a load: who makes a state calls begin().
+    __init__ = object.__init__
+
+    def begin(
+        self,
+        backend: _Backend,
+        created: int,
+        metadata: Mapping[str, Any] = NO_METADATA,
+        token: str = "",
+        payload: bytes = b"",
+        permanent: bool = False,
+    ) -> None:
+        """Fill all fields; without a token, as the state of a session that is not saved yet."""
+        self.new = not token
+        self.created = created
+        self.intent = KEEP
+        self.metadata = metadata
+        self.token = token
+        self.payload = payload
+        self.permanent = permanent
+        self.ambiguous = False
+        # What changes are found against after ``modified = False``; None: the payload. Empty: nothing is found.
+        self._baseline: bytes | None = None
+        self._backend = backend
+
+    def begin_anew(self, now: int) -> None:
+        """Let the life of the session begin at ``now`` (Unix time)."""
+        self.created = now
+        if CREATED in self.metadata:
+            self.set_metadata(CREATED, now)
+
+    def packed(self, session: Session) -> bytes:
+        """The payload of what the session holds now.
+
+        Raises:
+            NotSerializable: A value cannot be written, or a key has a name that is reserved.
+        """
+        return pack(self._backend.serializer, session._plain(), self.metadata)
+
+    def changed(self, session: Session) -> bytes | None:
+        """The payload to write; None if nothing was written to the session or changed inside it.
+
+        Raises:
+            NotSerializable: As from :meth:`packed`.
+        """
+        if session._changes >= WRITTEN:
+            return self.packed(session)
+        read = self.payload if self._baseline is None else self._baseline
+        if session._changes == UNCHANGED or not read:
+            return None
+        try:
+            payload = self.packed(session)
+        except NotSerializable:
+            # Another writer may have kept within 1 MiB what takes more in our spelling (raw UTF-8, 1e15).
+            if is_as_read(self._backend.serializer, read, session._plain()):
+                return None
+            raise
+        return None if payload == read or is_as_read(self._backend.serializer, read, session._plain()) else payload
+
+    def is_empty(self, session: Session) -> bool:
+        """Whether nothing is worth keeping."""
+        return not dict.__len__(session) and self.principal is None
+
+    def rebase(self, session: Session) -> None:
+        """Take what the dict holds now for what was read."""
+        if self.payload:
+            try:
+                self._baseline = self.packed(session)
+            except NotSerializable:
+                self._baseline = b""
+
+    def outcome(self, session: Session, texts: list[str], refresh_only: bool = False) -> Outcome:
+        """What the response is asked, with these texts of Set-Cookie headers.
+
+        Where several authentic cookies came, deletions for all places at which one of them may stand
+        come first, so that the new one stands alone.
+        """
+        if not texts:
+            return VARIES
+        if self.ambiguous:
+            self.ambiguous = False
+            host, path = session._place or ("", "/")
+            texts = [*self._backend.cookie.delete_elsewhere(host, path, session._https), *texts]
+        return told(texts, refresh_only)

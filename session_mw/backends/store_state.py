@@ -1,0 +1,273 @@
+"""Saving of stored sessions: none over what another request wrote or ended.
+
+Each record has a version. A save replaces the record only where it still has the version that was read
+(compare-and-set, which every store offers). Where it has another, the newer data are read, this request's changes are
+put on top, and the save is tried again. Where the record is gone, another request logged the visitor out: the changes
+are dropped, and no cookie is sent, so that a log-out is never undone and a parallel log-in's new cookie stays.
+
+A new id takes three steps. Their order matters, since other requests go on meanwhile:
+
+    1  create   the new record                   a visitor is never without one
+    2  end      the old record, by its version   from here on nobody can write to it; if somebody has written since it
+                                                 was read, the new record goes and all begins again with the newer data
+    3  delete   the old record                   it would expire by itself soon
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from typing import Any, Protocol
+
+from session_mw.backends.contention import Tries, give_way
+from session_mw.backends.kept_state import KeepingBackend, KeptState
+from session_mw.backends.lifetimes import Lifetimes
+from session_mw.backends.merge import merge
+from session_mw.backends.payload import unpack
+from session_mw.backends.record_format import ENDED, joined, key_of, sealed_in
+from session_mw.codecs.records import Records
+from session_mw.csrf import CSRF_KEY
+from session_mw.exceptions import StoreError
+from session_mw.lazy_dict import FORCED, SENT
+from session_mw.protocols import Record, Store
+from session_mw.session import Session
+from session_mw.state import END, KEEP, PRINCIPAL, RENEW, VARIES, Outcome
+
+logger = logging.getLogger("session_mw")
+
+_ENDED_TTL = 60
+"""Seconds for which an ended record is kept where it could not be deleted."""
+
+
+class RecordBackend(KeepingBackend, Protocol):
+    """What a state needs of the backend that made it."""
+
+    store: Store
+    records: Records
+    lifetimes: Lifetimes
+    refresh: bool
+    is_indexed: bool
+
+    def find(self, token: str, key: str, now: int) -> tuple[StoreState, dict[str, Any]] | None:
+        """The session in a token's record; None where there is no record that counts."""
+
+
+class StoreState(KeptState[RecordBackend]):
+    """What is known of a session whose data live in a store.
+
+    Attributes:
+        key: What the store calls the record; empty where there is no saved session.
+        record: The record as it was read; None after it was written.
+        gone: Whether another request ended the session. Nothing is saved of it any more.
+    """
+
+    __slots__ = ("_told_permanent", "gone", "key", "record")
+
+    def __init__(self) -> None:
+        self.key = ""
+        self.record: Record | None = None
+        self.gone = False
+        # Whether the browser has a cookie with an Expires, which has to move with the record's end.
+        self._told_permanent = False
+
+    def found(self, key: str, record: Record) -> None:
+        """Be the state of a record that was read, after :meth:`begin`."""
+        self.key, self.record = key, record
+        self._told_permanent = self.permanent
+
+    @property
+    def id(self) -> str | None:
+        """The store's key, which is safe to log."""
+        return self.key or None
+
+    def may_save_late(self) -> bool:
+        """Whether the visitor knows the session's id already, so that a change needs no cookie."""
+        return bool(self.token)
+
+    def save(self, session: Session) -> Outcome:
+        """Write what has changed since the last call, or move the record's end.
+
+        Raises:
+            NotSerializable: A value cannot be written.
+            StoreError: The store does not answer; nothing is promised to the visitor then.
+        """
+        if self.gone:
+            return VARIES
+        now = int(time.time())
+        if self.intent == END:
+            return self._end(session, now)
+        if self.intent == RENEW and self.token and session._phase < SENT:
+            return self._renew(session, now)
+        payload = self.changed(session) if session._changes else None
+        if not self.token:
+            return VARIES if payload is None or self.is_empty(session) else self._create(session, payload, now)
+        if payload is not None and (session._changes == FORCED or payload != self.payload):
+            return self._update(session, payload, now)
+        return self._keep_alive(session, now)
+
+    def _create(self, session: Session, payload: bytes, now: int) -> Outcome:
+        token, key = self._new_record(payload, now)
+        self._saved(session, token, key, payload)
+        return self._tell(session, now)
+
+    def _update(self, session: Session, payload: bytes, now: int) -> Outcome:
+        record = self.record
+        give_way(self.key)
+        if record is not None and self._replace(payload, self.principal, now, record):
+            return self._updated(session, payload, now)
+        tries = Tries()
+        with tries.turn(self.key):
+            while (record := self._catch_up(session, now)) is not None:
+                payload = self.packed(session)
+                if self._replace(payload, self.principal, now, record):
+                    return self._updated(session, payload, now)
+                tries.pause()
+        return self._dropped(session)
+
+    def _renew(self, session: Session, now: int) -> Outcome:
+        store, old_key = self._backend.store, self.key
+        tries = Tries()
+        with tries.turn(old_key):
+            while (record := self.record or self._catch_up(session, now)) is not None:
+                payload = self.packed(session)
+                token, key = self._new_record(payload, now)
+                try:
+                    # It stays in the principal's index until it is deleted, so that a parallel end_all()
+                    # lists again, and finds the new one.
+                    ended = store.update(old_key, ENDED, _ENDED_TTL, record.version, **self._index(self.principal))
+                except StoreError:
+                    # Keys may be on different hosts: the new one's can be up while the old one's is down.
+                    self._delete_quietly(key)
+                    raise
+                if ended:
+                    self._delete_quietly(old_key)
+                    self._saved(session, token, key, payload)
+                    return self._tell(session, now)
+                store.delete(key)
+                self.record = None
+                tries.pause()
+        return self._dropped(session)
+
+    def _end(self, session: Session, now: int) -> Outcome:
+        known = self.key
+        if known:
+            self._backend.store.delete(known)
+        self._forget()
+        # Once the headers are out, no cookie can tell the visitor of another id.
+        if not self.is_empty(session) and session._phase < SENT:
+            return self._create(session, self.packed(session), now)
+        self.intent = KEEP
+        session._committed()
+        texts = [self._backend.cookie.delete(session._https)] if known else []
+        return self.outcome(session, texts)
+
+    def _keep_alive(self, session: Session, now: int) -> Outcome:
+        """Move the record's end, at most once in a tenth of the lifetime; re-encrypt it where an old key was used."""
+        backend, record = self._backend, self.record
+        session._committed()
+        if record is None:
+            return VARIES
+        if not backend.records.is_current(sealed_in(record)):
+            return self._re_encrypt(session, record, now)
+        expires = backend.lifetimes.expires(self.created, now)
+        if abs(expires - record.expires) * 10 < backend.lifetimes.idle or not self._touch(expires - now):
+            return VARIES
+        self.record = record._replace(expires=expires)
+        return self._tell(session, now, refresh_only=True) if backend.refresh and self._told_permanent else VARIES
+
+    def _touch(self, ttl: int) -> bool:
+        try:
+            return self._backend.store.touch(self.key, max(ttl, 1))
+        except StoreError:
+            problem = "the stored session %s… was read, but its end could not be moved"
+            logger.warning(problem, self.key[:8], exc_info=True)
+            return False
+
+    def _re_encrypt(self, session: Session, record: Record, now: int) -> Outcome:
+        try:
+            # The principal as it was read too: a change of it that was discarded must not reach the index.
+            principal = unpack(self._backend.serializer, self.payload)[1].get(PRINCIPAL)
+            if not self._replace(self.payload, principal, now, record):
+                # Another request wrote it meanwhile, with the current key.
+                return VARIES
+        except StoreError:
+            problem = "the stored session %s… was read, but could not be written with the current key"
+            logger.warning(problem, self.key[:8], exc_info=True)
+            return VARIES
+        self.record = None
+        return self._tell(session, now, refresh_only=True) if self._backend.refresh and self.permanent else VARIES
+
+    def _dropped(self, session: Session) -> Outcome:
+        logger.info("the session %s… was ended by another request; its changes are dropped", self.key[:8])
+        self._forget()
+        self.intent, self.gone = KEEP, True
+        session._committed()
+        return VARIES
+
+    def _forget(self) -> None:
+        self.token, self.key, self.payload, self.record = "", "", b"", None
+
+    def _saved(self, session: Session, token: str, key: str, payload: bytes) -> None:
+        self.token, self.key, self.payload, self.record = token, key, payload, None
+        self.permanent = dict.get(session, "_permanent") is True
+        self.intent, self._baseline = KEEP, None
+        session._committed()
+
+    def _new_record(self, payload: bytes, now: int) -> tuple[str, str]:
+        token = secrets.token_urlsafe(32)
+        key = key_of(token)
+        if not self._backend.store.create(
+            key, self._sealed(token, key, payload), self._ttl(now), **self._index(self.principal)
+        ):
+            raise StoreError("the store says that a new random key is taken; session_mw.testing.StoreContract tests it")
+        return token, key
+
+    def _replace(self, payload: bytes, principal: str | None, now: int, record: Record) -> bool:
+        """Write over a record that is still as it was read; False if it is not."""
+        data = self._sealed(self.token, self.key, payload)
+        return self._backend.store.update(self.key, data, self._ttl(now), record.version, **self._index(principal))
+
+    def _catch_up(self, session: Session, now: int) -> Record | None:
+        """Bring in what others have saved since; None: the session was ended."""
+        backend = self._backend
+        found = backend.find(self.token, self.key, now)
+        if found is None:
+            return None
+        newer, data = found
+        if self.intent == RENEW:
+            # Who planted the old id may just have had a secret made for it.
+            data.pop(CSRF_KEY, None)
+        base, base_metadata = unpack(backend.serializer, self.payload)
+        session._replace_data(merge(backend.serializer, base, session._plain(), data))
+        self.metadata = merge(backend.serializer, base_metadata, self.metadata, newer.metadata)
+        self.record, self.payload = newer.record, newer.payload
+        return newer.record
+
+    def _delete_quietly(self, key: str) -> None:
+        try:
+            self._backend.store.delete(key)
+        except StoreError:
+            logger.warning("the ended session %s… could not be removed; it expires by itself", key[:8], exc_info=True)
+
+    def _sealed(self, token: str, key: str, payload: bytes) -> bytes:
+        return joined(self.created, self._backend.records.seal(token, key, payload))
+
+    def _index(self, principal: str | None) -> dict[str, Any]:
+        """The argument that a store with an index takes besides those of all stores."""
+        return {"principal": principal} if self._backend.is_indexed else {}
+
+    def _ttl(self, now: int) -> int:
+        return max(1, self._backend.lifetimes.expires(self.created, now) - now)
+
+    def _updated(self, session: Session, payload: bytes, now: int) -> Outcome:
+        self._saved(session, self.token, self.key, payload)
+        # The cookie holds only the id; it has to be sent where its Expires moves, comes or goes.
+        return self._tell(session, now) if self.permanent or self._told_permanent else VARIES
+
+    def _tell(self, session: Session, now: int, *, refresh_only: bool = False) -> Outcome:
+        backend = self._backend
+        self._told_permanent = self.permanent
+        expires = backend.lifetimes.expires(self.created, now) if self.permanent else None
+        text = backend.cookie.set(self.token, session._https, expires)
+        return self.outcome(session, [text], refresh_only)

@@ -1,0 +1,172 @@
+"""What is known of a session beside its data, from its first touch on; and what a commit asks of the response.
+
+Who owns what:
+
+    Session        what the application did (accessed, changes), and how far the response is (phase)
+    SessionState   what is known of the saved session (token, id, metadata); made by a backend's ``load``
+    Backend        what all requests share (codec or store, cookie, lifetimes); one for each manager
+    Outcome        what one commit asks of the response
+
+These hold at any time:
+
+1. ``session._state`` is None exactly as long as the session is not loaded: its dict then holds a placeholder.
+2. A session's backend, header, scheme and place are set when it is opened, and stay.
+3. The phase only grows: OPEN, SENT, OVER.
+4. A state without a token has no id, no payload and no record.
+5. The intent only grows, KEEP < RENEW < END, until a save succeeds, which sets it to KEEP.
+6. Only a state's own methods write its fields.
+7. A session that is gone (another request ended it) stays gone.
+8. A save that raises leaves token, payload and record as they were, so that it can be made again.
+9. An Outcome is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from session_mw.session import Session
+
+Header = tuple[str, str]
+
+VARY: Header = ("Vary", "Cookie")
+
+# What a save has to do about the id.
+KEEP: Final = 0
+RENEW: Final = 1
+"""Save under a new id, and end the old one."""
+END: Final = 2
+"""End the session; what the dict holds afterwards begins another one."""
+
+PRINCIPAL = "_principal"
+NO_METADATA: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Outcome:
+    """What one commit asks of the response.
+
+    Attributes:
+        headers: The headers to add: none, ``Vary``, or ``Vary`` and ``Set-Cookie``.
+        refresh_only: Whether the cookie only says again what the browser knows, with a later end. It is left
+            out of a response that is for shared caches.
+    """
+
+    __slots__ = ("headers", "refresh_only")
+
+    def __init__(self, headers: tuple[Header, ...], refresh_only: bool = False) -> None:
+        self.headers = headers
+        self.refresh_only = refresh_only
+
+
+SILENT: Final = Outcome(())
+"""Nothing depends on the session."""
+VARIES: Final = Outcome((VARY,))
+"""The response depends on the session, and the browser need not be told anything."""
+
+
+def told(cookies: list[str], refresh_only: bool = False) -> Outcome:
+    """The outcome that sets these cookies, each the text of a Set-Cookie header."""
+    if len(cookies) == 1:
+        return Outcome((VARY, ("Set-Cookie", cookies[0])), refresh_only)
+    return Outcome((VARY, *[("Set-Cookie", cookie) for cookie in cookies]), refresh_only)
+
+
+class SessionState:
+    """What is known of a session beside its data; of one that no manager opened, nothing.
+
+    Attributes:
+        new: Whether the visitor came without a session that was accepted.
+        created: Unix time at which the session began.
+        intent: ``KEEP``, ``RENEW`` or ``END``.
+        metadata: What is saved beside the data and hidden from the dict, by its key in the payload.
+    """
+
+    __slots__ = ("created", "intent", "metadata", "new")
+
+    def __init__(self) -> None:
+        self.new = True
+        self.created = 0
+        self.intent: int = KEEP
+        self.metadata: Mapping[str, Any] = NO_METADATA
+
+    @property
+    def id(self) -> str | None:
+        """The public name of the session, safe to log; None where it has none, or none yet."""
+        return None
+
+    @property
+    def principal(self) -> str | None:
+        """Whose session it is; None: nobody's."""
+        principal: str | None = self.metadata.get(PRINCIPAL)
+        return principal
+
+    def set_metadata(self, key: str, value: Any) -> None:
+        """Keep a value beside the data; None removes it."""
+        metadata = {name: kept for name, kept in self.metadata.items() if name != key}
+        self.metadata = metadata if value is None else {**metadata, key: value}
+
+    def renew(self) -> None:
+        """Have the next save change the id."""
+        self.intent = max(self.intent, RENEW)
+
+    def end(self) -> None:
+        """Have the next save end the session, which from now on is nobody's."""
+        self.intent = END
+        self.set_metadata(PRINCIPAL, None)
+
+    def begin_anew(self, now: int) -> None:
+        """Let the life of the session begin at ``now`` (Unix time)."""
+        self.created = now
+
+    def rebase(self, session: Session) -> None:
+        """Take what the dict holds now for what was read: what was changed until now is not saved."""
+
+    def may_save_late(self) -> bool:
+        """Whether a change could still be saved after the headers are out."""
+        return False
+
+    def save(self, session: Session) -> Outcome:
+        """Save what has changed since the last call.
+
+        Raises:
+            NotSerializable: A value cannot be written.
+            CookieTooLarge: A browser would not keep the cookie.
+            StoreError: The store failed; nothing is promised to the visitor.
+        """
+        return SILENT
+
+
+class Backend(Protocol):
+    """Where the sessions of one manager live. It never changes once it is built."""
+
+    manager: Any
+    """The manager that it belongs to, for adapters that meet a session whose manager they do not know."""
+    store: Any
+    """The store; None: sessions live in the cookie, or nowhere."""
+
+    def load(self, session: Session) -> tuple[SessionState, dict[str, Any]]:
+        """The state of the visitor's session and its data.
+
+        Raises:
+            StoreError: The store does not answer. Whatever a client sends raises nothing.
+        """
+
+    def save_unread(self, session: Session) -> Outcome:
+        """Refresh the cookie of a session that nobody looked at; it stays unlooked at."""
+
+
+class NullBackend:
+    """What a manager has that was given neither a secret key nor a store: sessions are empty, and kept nowhere."""
+
+    manager: Any = None
+    store: Any = None
+
+    def load(self, session: Session) -> tuple[SessionState, dict[str, Any]]:
+        """A state that knows nothing, and no data."""
+        return SessionState(), {}
+
+    def save_unread(self, session: Session) -> Outcome:
+        """Nothing: no response depends on such a session."""
+        return SILENT
