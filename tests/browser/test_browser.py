@@ -13,8 +13,8 @@ import pytest
 
 import session_mw.backends.cookie
 from session_mw import CookieTooLarge, SessionManager, SessionMiddleware
+from support.tokens import KEY, token_of
 from support.webdriver import Browser
-from support.wsgi import KEY, token_of
 
 pytestmark = pytest.mark.heavy
 

@@ -15,7 +15,8 @@ import pytest
 
 from session_mw import SessionManager
 from support import services
-from support.wsgi import KEY, OTHER_KEY, guarded, read, token_of
+from support.tokens import KEY, OTHER_KEY, read, token_of
+from support.wsgi import guarded
 
 pytest.importorskip("waitress")
 webtest = pytest.importorskip("webtest")

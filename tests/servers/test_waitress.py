@@ -11,7 +11,8 @@ import pytest
 
 from session_mw import SessionMiddleware
 from support.services import HOST, waitress_server
-from support.wsgi import KEY, PLAIN, read, token_of
+from support.tokens import KEY, read, token_of
+from support.wsgi import PLAIN
 
 pytest.importorskip("waitress")
 

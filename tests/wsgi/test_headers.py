@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from session_mw import MemoryStore, SessionMiddleware
-from support.wsgi import KEY, PLAIN, Server, guarded, page, read, token_of, visit
+from support.tokens import KEY, read, token_of
+from support.wsgi import PLAIN, Server, guarded, page, visit
 
 
 def nothing(session):

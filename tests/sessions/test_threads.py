@@ -1,4 +1,4 @@
-"""Many threads on one middleware never see each other's data."""
+"""Many threads on one manager never see each other's data."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from session_mw import MemoryStore, SessionMiddleware, SQLiteStore
-from support.wsgi import KEY, PLAIN, Visitor, read, visit
+from session_mw import MemoryStore, SessionManager, SessionMiddleware, SQLiteStore
+from support.tokens import KEY, read, token_in
+from support.visitors import Client, Visitor
+from support.wsgi import PLAIN, visit
 
 THREADS = 32
 
@@ -117,3 +119,21 @@ def test_parallel_requests_of_one_visitor_on_different_keys_are_all_saved():
     visitor.get("/first")
     together(lambda name: visit(middleware, name, visitor.cookie))
     assert int(visitor.get("/last").body) == THREADS + 2
+
+
+def test_threads_with_one_manager_keep_the_attributes_of_their_requests_apart():
+    sessions = SessionManager(KEY, absolute_lifetime=86400)
+
+    def work(name):
+        scheme = "https" if len(name) % 2 else "http"
+        client = Client(sessions)
+        client.do(lambda s: s.update(name=name, _permanent=True))
+        for count in range(60):
+            session = sessions.open({"HTTP_COOKIE": client.cookie, "wsgi.url_scheme": scheme})
+            assert (session["name"], session.get("count", 0)) == (name, count)
+            session["count"] = count + 1
+            headers = sessions.commit(session)
+            assert ("; Secure;" in headers[1][1]) == (scheme == "https")
+            client.token = token_in(headers)
+
+    together(work)
