@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -11,7 +12,6 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-import session_mw.backends.cookie
 from session_mw import CookieTooLarge, SessionManager, SessionMiddleware
 from support.tokens import KEY, token_of
 from support.webdriver import Browser
@@ -67,9 +67,19 @@ def framing(address: str) -> Callable[..., list[bytes]]:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Moves the clock of cookie sessions. Not the server's: Chromium counts Expires from the response's Date."""
-    moved = SimpleNamespace(seconds=0)
-    monkeypatch.setattr(session_mw.backends.cookie, "time", SimpleNamespace(time=lambda: time.time() + moved.seconds))
+    """Moves the middleware's clock. Not the server's: Chromium counts Expires from the response's Date."""
+    moved, here = SimpleNamespace(seconds=0), threading.local()
+    usual_time, usual_call = time.time, SessionMiddleware.__call__
+
+    def call(*request: Any) -> Any:
+        here.seconds = moved.seconds
+        try:
+            return usual_call(*request)
+        finally:
+            here.seconds = 0
+
+    monkeypatch.setattr(SessionMiddleware, "__call__", call)
+    monkeypatch.setattr(time, "time", lambda: usual_time() + getattr(here, "seconds", 0))
 
     def move(seconds: int) -> None:
         moved.seconds += seconds

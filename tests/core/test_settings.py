@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import copy
-import gc
 import logging
 import pickle
 import subprocess
 import sys
 import traceback
 import warnings
-from collections import OrderedDict
 from datetime import timedelta
-from functools import partial
-from types import MethodType
 from typing import Any
 
 import pytest
@@ -22,6 +18,7 @@ from session_mw import ConfigurationError, SessionManager, SessionMiddleware, We
 from session_mw.config import SETTING_NAMES
 from session_mw.secret_keys import MIN_LENGTH, generate, is_weak
 from session_mw.settings import MAX_LIFETIME, SettingNames, Settings
+from support.held import parts_of
 
 KEY = "test-secret-key-0123456789abcdef"
 OLD = "an-old-secret-key-0123456789abcd"
@@ -294,19 +291,6 @@ SECRET, FALLBACK = "zq-the-key-that-must-stay-hidden-1", "zq-the-old-one-that-mu
 
 def shown(thing: Any) -> str:
     return repr(thing) + str(thing) + f"{thing}"
-
-
-def parts_of(thing: Any) -> list[Any]:
-    """The objects of the package's classes that a thing holds, directly or in what it holds; itself first."""
-    found, left = {}, [thing]
-    while left:
-        one = left.pop()
-        kinds = (list, tuple, dict, set, frozenset, OrderedDict, MethodType, partial)
-        is_ours = type(one).__module__.startswith("session_mw")
-        if id(one) not in found and (is_ours or isinstance(one, kinds)):
-            found[id(one)] = one
-            left += gc.get_referents(one)
-    return [one for one in found.values() if type(one).__module__.startswith("session_mw")]
 
 
 def test_no_repr_or_text_shows_a_key(caplog):

@@ -15,9 +15,7 @@ pytest.importorskip("cryptography")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from session_mw.codecs.delimited import delimited
-from session_mw.codecs.encrypted import RECORD_PURPOSE, EncryptedRecords
-from session_mw.codecs.keyring import Keyring
+from session_mw.codecs.encrypted import EncryptedRecords
 from session_mw.codecs.records import PlainRecords, Records
 from session_mw.exceptions import BadToken
 from support import encrypted_reference as reference
@@ -163,10 +161,11 @@ def test_an_encrypted_record_with_any_bit_flipped_is_refused() -> None:
 
 
 def test_a_genuine_record_of_an_unknown_version_is_refused() -> None:
-    keyring = Keyring(KEY, (), delimited(RECORD_PURPOSE, b"cookie-session", b"session"))
-    bound, visitor = delimited(STORE_KEY.encode()), TOKEN.encode()
-    assert encrypted().unseal(TOKEN, STORE_KEY, keyring.seal(b"E", b"{}", bound=bound, visitor=visitor)) == b"{}"
-    assert_refused(encrypted(), keyring.seal(b"F", b"{}", bound=bound, visitor=visitor))
+    settings = {"secret key": KEY.decode(), "salt": "cookie-session", "cookie name": "session"}
+    keys, bound = reference.keys_of(reference.RECORD, settings), reference.delimited(STORE_KEY.encode())
+    known, unknown = (reference.seal(keys, version, b"{}", bound=bound, visitor=TOKEN) for version in (b"E", b"F"))
+    assert encrypted().unseal(TOKEN, STORE_KEY, known) == b"{}"
+    assert_refused(encrypted(), unknown)
 
 
 def test_no_two_encrypted_records_have_a_salt_in_common() -> None:

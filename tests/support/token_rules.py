@@ -6,16 +6,17 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from itsdangerous import TimestampSigner
+
 from session_mw.codecs.base64url import b64encode
-from session_mw.codecs.delimited import delimited
-from session_mw.codecs.encrypted import COMPRESSED, COOKIE_PURPOSE, PLAIN, EncryptedCodec
-from session_mw.codecs.keyring import Keyring
-from session_mw.codecs.signed import PreparedSigner, SignedCodec
+from session_mw.codecs.encrypted import EncryptedCodec
+from session_mw.codecs.signed import SignedCodec
 from session_mw.cookies import MAX_HEADER, SessionCookie
 from session_mw.exceptions import BadToken
 from session_mw.manager import SessionManager
 from session_mw.protocols import Codec
 from session_mw.tagged_json import TaggedJSON
+from support import encrypted_reference as reference
 
 KEY, OLD = b"fuzzed-secret-key-0123456789abcd", b"an old key: 0123456789abcdef0123"
 SALT, NAME, NOW = "cookie-session", "session", 1700000000
@@ -35,8 +36,9 @@ def both_keys() -> list[Codec]:
 
 
 SIGNED, ENCRYPTED = both_keys()
-SIGNER = PreparedSigner([KEY], SALT, "sha1")
-KEYRING = Keyring(KEY, (), delimited(COOKIE_PURPOSE, SALT.encode(), NAME.encode()))
+SIGNER = TimestampSigner(KEY, salt=SALT, key_derivation="hmac")
+KEYS = reference.keys_of(reference.COOKIE, {"secret key": KEY.decode(), "salt": SALT, "cookie name": NAME})
+PLAIN, COMPRESSED = b"\x01", b"\x02"
 COOKIE = SessionCookie(NAME, domain=None, path="/", secure="auto", httponly=True, samesite="Lax", partitioned=False)
 JSON = TaggedJSON()
 CENTURY = 100 * 366 * 86400
@@ -88,7 +90,7 @@ def check_signed_content(data: bytes) -> None:
 def check_encrypted_content(data: bytes) -> None:
     """The same of a token that was encrypted with the key."""
     for version in (PLAIN, COMPRESSED, data[:1] or b"\0"):
-        token = b64encode(KEYRING.seal(version, bytes(8) + data))
+        token = reference.text(reference.seal(KEYS, version, bytes(8) + data))
         if ENCRYPTED.shape.fullmatch(token) and opens(ENCRYPTED, token):
             assert version in (PLAIN, COMPRESSED), "a version that does not exist was opened"
             check_json(ENCRYPTED.decode(token)[0])
