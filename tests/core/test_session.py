@@ -260,10 +260,11 @@ def test_an_empty_session_is_empty_in_every_way(sessions):
         assert session.accessed
 
 
-def test_nothing_is_decoded_before_the_first_touch_and_once_then(sessions, monkeypatch):
+def test_nothing_is_decoded_before_the_first_touch_and_once_then(now, monkeypatch):
     calls = []
     decode = SignedCodec.decode
     monkeypatch.setattr(SignedCodec, "decode", lambda self, token: [calls.append(token), decode(self, token)][1])
+    sessions = SessionManager(KEY)
     session = opened(sessions)
     assert calls == []
     assert (session["a"], "x" in session, len(session)) == (1, False, 2)
