@@ -307,7 +307,7 @@ def test_log_out_deletes_the_cookie(store: str | None, browser: Browser, serve: 
 
 
 @pytest.mark.parametrize("scope", ["Path=/deep/", "Path=/deep", "Path=/deep/below", "Domain=shop.test; Path=/"])
-def test_a_visitor_with_two_genuine_cookies_gets_out_by_logging_in(scope: str, browser: Browser, serve: Serve) -> None:
+def test_a_visitor_with_duplicate_cookies_gets_out_by_logging_in(scope: str, browser: Browser, serve: Serve) -> None:
     evil = token_of({"user": "mallory"})
 
     def planting(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("now")
 
 
 def opened(sessions: SessionManager, payload: bytes):
-    """A session whose genuine token holds the payload, compressed by somebody else."""
+    """A session whose authentic token holds the payload, compressed by somebody else."""
     token = sealed("." + b64encode(zlib.compress(payload, 9)), key=KEY)
     assert len(token) <= 4096
     return sessions.open({"HTTP_COOKIE": f"session={token}"})
@@ -75,7 +75,7 @@ PAYLOADS = [
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: f"{payload[:16]!r} {len(payload)}")
-def test_whatever_a_genuine_cookie_holds_reading_it_takes_less_than_4_mib(payload):
+def test_whatever_an_authentic_cookie_holds_reading_it_takes_less_than_4_mib(payload):
     sessions = SessionManager(KEY)
     dict(opened(sessions, b'{"a":1}' * 3))
     session = opened(sessions, payload)

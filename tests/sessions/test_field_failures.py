@@ -31,7 +31,7 @@
 15  a fallback that is one text becomes a key a letter
     core/test_settings.py: a_fallback_that_is_not_a_list_of_keys_is_told
 16  correctly signed junk is an error at every request
-    sessions/test_tokens.py: correctly_signed_content_that_is_no_session_is_empty_with_a_warning
+    sessions/test_tokens.py: correctly_signed_content_that_is_not_a_session_is_empty_with_a_warning
 17  a clock one second ahead logs users out
     sessions/test_lifetimes.py: a_clock_a_little_ahead_on_another_server_logs_nobody_out
 18  a look at the session without Vary
@@ -45,7 +45,7 @@
 22  ids leave the directory, files are readable by all
     sessions/test_tokens.py: an_id_does_not_leave_the_directory_of_a_file_store
 23  what is stored can run code
-    sessions/test_store_calls.py: what_stands_in_a_store_is_json_and_no_code
+    sessions/test_store_calls.py: what_stands_in_a_store_is_json_and_not_code
 24  every read writes
     sessions/test_lifetimes.py: a_hundred_reads_in_a_lifetime_make_nine_writes
 25  the id is not regenerated at log-in

@@ -136,7 +136,7 @@ def test_a_principal_that_is_no_str_is_refused_by_who_lists_and_ends(sessions, w
             use(wrong)
 
 
-def test_what_is_no_id_or_session_is_refused_by_who_ends(sessions, devices):
+def test_what_is_not_an_id_or_a_session_is_refused_by_who_ends(sessions, devices):
     (listed, *_) = sessions.sessions_of("42")
     for wrong in (listed, devices[0].open(), None):
         with pytest.raises(TypeError, match="a session's id, a str, not an object of type"):

@@ -38,7 +38,7 @@ def forged(count: int) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("touch", [dict, lambda _: None])
-def test_each_refusal_is_logged_once_with_its_reason_at_its_level(header, level, reason, touch, caplog):
+def test_each_rejection_is_logged_once_with_its_reason_at_its_level(header, level, reason, touch, caplog):
     caplog.set_level(logging.DEBUG, "session_mw")
     served(header, touch)
     (record,) = caplog.records

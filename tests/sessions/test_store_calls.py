@@ -69,6 +69,6 @@ def test_an_id_is_none_before_the_first_save(sessions):
     assert len(session.id) == 64
 
 
-def test_what_stands_in_a_store_is_json_and_no_code(client, inner):
+def test_what_stands_in_a_store_is_json_and_not_code(client, inner):
     data = inner.load(client.key).data
     assert json.loads(data[data.index(b"{") :]).items() >= {"a": 1, "cart": ["apple"]}.items()

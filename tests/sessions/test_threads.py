@@ -93,7 +93,7 @@ def test_threads_keep_visitors_in_sqlite_apart(tmp_path):
 
 
 def test_threads_that_are_refused_keep_nobody_from_their_session():
-    """Genuine, forged and missing cookies through one manager's signer."""
+    """Authentic, forged and missing cookies through one manager's signer."""
     middleware = SessionMiddleware(whose, secret_key=KEY)
 
     def work(name):

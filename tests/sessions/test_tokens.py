@@ -37,7 +37,7 @@ def test_every_change_insertion_and_deletion_gives_an_empty_session():
         assert served(f"session={token}") == ("200 OK", READ_ONLY, {})
 
 
-def test_a_token_of_another_key_salt_or_digest_is_refused():
+def test_a_token_of_another_key_salt_or_digest_is_rejected():
     for codec in (
         SignedCodec("another-secret-key-0123456789abc"),
         SignedCodec(KEY, salt="other"),
@@ -48,7 +48,7 @@ def test_a_token_of_another_key_salt_or_digest_is_refused():
 
 
 @pytest.mark.parametrize("key", ["", "\0", "session", G])
-def test_a_token_signed_with_a_key_that_anyone_knows_is_refused(key):
+def test_a_token_signed_with_a_key_that_anyone_knows_is_rejected(key):
     assert_empty(f"session={SignedCodec(key).encode(b'{}', 0, NOW)}")
 
 
@@ -112,7 +112,7 @@ BAD_CONTENT = [
 
 
 @pytest.mark.parametrize("payload", BAD_CONTENT, ids=lambda payload: repr(payload[:20]))
-def test_correctly_signed_content_that_is_no_session_is_empty_with_a_warning(payload, caplog):
+def test_correctly_signed_content_that_is_not_a_session_is_empty_with_a_warning(payload, caplog):
     for token in {signed(payload), deflated(payload)}:
         if len(token) <= 4096 and not token.startswith((".ZVPxAA", "..")):
             caplog.clear()
@@ -150,7 +150,7 @@ def test_numbers_that_are_not_times_may_be_infinite():
 
 
 @pytest.mark.parametrize("stamp", ["AGVT8QA", "AAAA", "ZVPxAB", "A", "AA"])
-def test_a_timestamp_of_another_spelling_or_of_1970_is_refused(stamp):
+def test_a_timestamp_of_another_spelling_or_of_1970_is_rejected(stamp):
     assert_empty(f"session={sealed('eyJhIjoxfQ', stamp)}")
 
 

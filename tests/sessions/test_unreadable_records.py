@@ -55,7 +55,7 @@ def test_a_record_that_cannot_be_read_is_not_an_error_at_every_further_request(c
     assert [visitor.get().body for _ in range(2)] == [b"(None, None)", b"(1, None)"]
 
 
-def test_a_record_that_was_copied_under_another_key_is_refused(client, sessions, inner):
+def test_a_record_that_was_copied_under_another_key_is_rejected(client, sessions, inner):
     other = Client(sessions)
     other.do(lambda s: s.update(who="other"))
     mine, theirs = inner.load(client.key), inner.load(other.key)
@@ -64,7 +64,7 @@ def test_a_record_that_was_copied_under_another_key_is_refused(client, sessions,
 
 
 @pytest.mark.parametrize("settings", [{"salt": "other"}, {"cookie_name": "other"}])
-def test_a_record_of_another_application_is_refused(client, store, settings):
+def test_a_record_of_another_application_is_rejected(client, store, settings):
     sessions = SessionManager(KEY, store=store, **settings)
     name = settings.get("cookie_name", "session")
     assert sessions.open({"HTTP_COOKIE": f"{name}={client.token}"}).copy() == {}

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("now")
 def test_a_cookie_of_4096_bytes_is_sent_and_a_longer_one_is_an_error(name):
     sessions = SessionManager(KEY, cookie_name=name)
     codec = SignedCodec(KEY)
-    sent, refused = set(), set()
+    sent, rejected = set(), set()
     for length in range(3000, 7500, 7):
         size = len(name) + len(codec.encode(b'{"a":"%s"}' % noise(length).encode(), NOW, NOW))
         session = sessions.open({})
@@ -34,8 +34,8 @@ def test_a_cookie_of_4096_bytes_is_sent_and_a_longer_one_is_an_error(name):
         with pytest.raises(CookieTooLarge) as caught:
             sessions.commit(session)
         assert (caught.value.size, caught.value.limit) == (size, 4096)
-        refused.add(size)
-    assert 4080 < max(sent) <= 4096 < min(refused) < 4112
+        rejected.add(size)
+    assert 4080 < max(sent) <= 4096 < min(rejected) < 4112
 
 
 def test_too_large_a_cookie_is_named_with_its_size_largest_keys_and_remedy():

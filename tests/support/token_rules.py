@@ -48,14 +48,14 @@ MANAGERS = [
 ]
 
 
-def genuine_tokens() -> list[str]:
+def authentic_tokens() -> list[str]:
     """Tokens that must open: of both codecs, of the current and of the old key."""
     old: list[Codec] = [SignedCodec(OLD), EncryptedCodec(OLD, cookie_name=NAME)]
     return [codec.encode(payload, NOW, NOW) for codec in (SIGNED, ENCRYPTED, *old) for payload in PAYLOADS]
 
 
-GENUINE = genuine_tokens()
-KNOWN = frozenset(GENUINE)
+AUTHENTIC = authentic_tokens()
+KNOWN = frozenset(AUTHENTIC)
 
 
 # What must hold
@@ -113,13 +113,14 @@ def check_header(data: bytes) -> None:
     assert len(set(values)) == len(values)
     assert all(value in header and ";" not in value for value in values)
     for longer in (
-        f"{header};session={GENUINE[0]}",
-        f"{NAME}={GENUINE[0]};{header}",
-        f"{header}; session = {GENUINE[0]} ",
+        f"{header};session={AUTHENTIC[0]}",
+        f"{NAME}={AUTHENTIC[0]};{header}",
+        f"{header}; session = {AUTHENTIC[0]} ",
     ):
-        assert (GENUINE[0] in COOKIE.values(longer)) == (len(longer) <= MAX_HEADER)
+        assert (AUTHENTIC[0] in COOKIE.values(longer)) == (len(longer) <= MAX_HEADER)
     assert (
-        GENUINE[1] not in COOKIE.values(f"{header};=session={GENUINE[1]};xsession={GENUINE[1]}") or GENUINE[1] in header
+        AUTHENTIC[1] not in COOKIE.values(f"{header};=session={AUTHENTIC[1]};xsession={AUTHENTIC[1]}")
+        or AUTHENTIC[1] in header
     )
 
 
@@ -129,7 +130,7 @@ def check_request(data: bytes) -> None:
     environ = {"HTTP_COOKIE": cookie, "HTTP_HOST": host, "PATH_INFO": path, "wsgi.url_scheme": "https"}
     for manager in MANAGERS:
         session = manager.open(environ)
-        assert not session or any(token in cookie for token in GENUINE), "a session was made up"
+        assert not session or any(token in cookie for token in AUTHENTIC), "a session was made up"
         assert printable(manager.commit(session))
         session["seen"] = True
         assert printable(manager.commit(session))
@@ -154,23 +155,23 @@ def headers() -> list[bytes]:
         " session = {} ;;=;",
         "session=garbage;session={}",
     ]
-    return [text.format(token).encode() for text in around for token in GENUINE[:2]]
+    return [text.format(token).encode() for text in around for token in AUTHENTIC[:2]]
 
 
 def requests() -> list[bytes]:
-    """Cookies of one token and of two that are both genuine, which makes the manager answer with deletions."""
-    two = f"session={GENUINE[1]}; session={GENUINE[2]}\nwww.shop.example:8443\n/a/b/".encode()
-    sealed = f"session={GENUINE[5]}; session={GENUINE[6]}\n127.0.0.1\n/".encode()
+    """Cookies of one token and of two that are both authentic, which makes the manager answer with deletions."""
+    two = f"session={AUTHENTIC[1]}; session={AUTHENTIC[2]}\nwww.shop.example:8443\n/a/b/".encode()
+    sealed = f"session={AUTHENTIC[5]}; session={AUTHENTIC[6]}\n127.0.0.1\n/".encode()
     return [*headers(), two, sealed]
 
 
 def signed_bodies() -> list[bytes]:
-    bodies = [token.rpartition(".")[0].encode() for token in GENUINE if "." in token]
+    bodies = [token.rpartition(".")[0].encode() for token in AUTHENTIC if "." in token]
     return [*bodies, b"W10.ZVPxAA", b"e30.gAAAAAAAAAA", *map(zlib.compress, PAYLOADS)]
 
 
 TARGETS = {
-    "token": Target(check_token, [token.encode() for token in GENUINE]),
+    "token": Target(check_token, [token.encode() for token in AUTHENTIC]),
     "signed": Target(check_signed_content, signed_bodies()),
     "encrypted": Target(check_encrypted_content, [*PAYLOADS, *map(zlib.compress, PAYLOADS)]),
     "json": Target(check_json, [*PAYLOADS, *TAGGED, DATE]),

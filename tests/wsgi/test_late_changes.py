@@ -218,7 +218,7 @@ def test_a_session_that_no_cookie_could_announce_is_not_stored(store):
     assert (answer.cookies, repr(store)) == ([], "<MemoryStore of 0 records>")
 
 
-def test_a_refused_id_is_not_adopted_while_it_streams(store):
+def test_a_rejected_id_is_not_adopted_while_it_streams(store):
     def app(environ, start_response):
         start_response("200 OK", [PLAIN])
         yield b"part"

@@ -84,7 +84,7 @@ def test_a_key_in_the_place_of_the_app_is_told():
 
 
 @pytest.mark.parametrize("wrong", [SessionManager, "sqlite:///sessions.db", SessionMiddleware(page(count), KEY)])
-def test_sessions_that_are_no_manager_are_refused(wrong):
+def test_sessions_that_are_not_a_manager_are_refused(wrong):
     with pytest.raises(ConfigurationError, match="sessions is a SessionManager, not"):
         SessionMiddleware(page(count), sessions=wrong)
 
