@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from session_mw import FileStore, MemoryStore, SessionManager, SQLiteStore
+from session_mw import MemoryStore, SessionManager, open_store
 from support.services import Service
 from support.stores import Recording
 from support.tokens import KEY
@@ -17,17 +17,11 @@ from support.visitors import Client
 DAY = 86400
 
 
-def made(kind: str, path: Path) -> Any:
-    """A store that holds nothing yet."""
-    if kind == "memory":
-        return MemoryStore()
-    return SQLiteStore(path / "sessions.db") if kind == "sqlite" else FileStore(path / "sessions")
-
-
 @pytest.fixture(params=["memory", "sqlite", "file"])
 def inner(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """The store behind ``store``."""
-    store = made(request.param, tmp_path)
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/sessions.db", "file": f"file://{tmp_path}/sessions"}
+    store = open_store(urls[request.param])
     yield store
     store.close()
 
@@ -52,17 +46,14 @@ def client(sessions: SessionManager, store: Recording) -> Client:
     return client
 
 
-@pytest.fixture(params=["signed", "encrypted", "memory", "sqlite", "file"])
-def any_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
+@pytest.fixture(params=["signed", "encrypted", "stored"])
+def any_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The settings of a manager whose sessions are in a cookie or in a store."""
+    if request.param == "stored":
+        return {"secret_key": KEY, "store": MemoryStore()}
     if request.param == "encrypted":
         pytest.importorskip("cryptography")
-    if request.param in ("signed", "encrypted"):
-        yield {"secret_key": KEY, "encrypt": request.param == "encrypted"}
-        return
-    store = made(request.param, tmp_path)
-    yield {"secret_key": KEY, "store": store}
-    store.close()
+    return {"secret_key": KEY, "encrypt": request.param == "encrypted"}
 
 
 @pytest.fixture

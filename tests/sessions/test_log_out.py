@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from session_mw import MemoryStore, Session, SessionManager
+from session_mw import MemoryStore, Session, SessionManager, StoreError
 from support.stores import Recording
 from support.tokens import KEY, OTHER_KEY, token_of
 from support.visitors import Client, Visitor, stored
@@ -301,7 +301,7 @@ def test_a_log_out_that_the_store_could_not_do_is_an_error_and_can_be_done_again
     session = client.open()
     end(session)
     store.fail("delete")
-    with pytest.raises(Exception, match="the store is down"):
+    with pytest.raises(StoreError, match="the store is down"):
         client.commit(session)
     store.before.clear()
     assert client.other().data() == {"a": 1, "cart": ["apple"]}
