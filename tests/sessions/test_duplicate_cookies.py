@@ -84,8 +84,13 @@ def test_an_expired_cookie_beside_an_authentic_one_does_not_count(any_sessions, 
 
 @pytest.mark.parametrize(
     "header",
-    ["session={0}; session={1}", "session={1}; session={0}", "a=1; session={0}; session={1}; b=2"],
-    ids=["alone", "the other way round", "among others"],
+    [
+        "session={0}; session={1}",
+        "session={1}; session={0}",
+        "a=1; session={0}; session={1}; b=2",
+        "session={1}; x=1; session=junk; session={0}",
+    ],
+    ids=["alone", "the other way round", "among others", "beside a rejected one"],
 )
 def test_of_two_authentic_cookies_neither_is_trusted(any_sessions, tokens, header, caplog):
     app = guarded(page(lambda s: (dict(s), s.new)), sessions=any_sessions)

@@ -102,12 +102,13 @@ def test_a_second_commit_saves_only_what_changed_since_the_first(client, store):
     assert session.modified is True
 
 
-def test_a_parallel_change_does_not_take_the_principal_back(client):
+@pytest.mark.parametrize("first", ["principal", "data"])
+def test_a_parallel_change_does_not_take_the_principal_back(client, first):
     one, other = client.open(), client.open()
     one.principal = "42"
     other["b"] = 1
-    client.commit(one)
-    client.commit(other)
+    for session in (one, other) if first == "principal" else (other, one):
+        client.commit(session)
     session = client.open()
     assert (session.principal, session["b"]) == ("42", 1)
 
