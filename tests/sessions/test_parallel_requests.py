@@ -208,6 +208,31 @@ def test_a_save_gives_way_for_a_moment_to_one_that_was_overtaken():
     assert client.data() == {"a": 1, "first": True, "late": True, "overtaken": True}
 
 
+def test_a_save_goes_on_as_soon_as_the_one_that_was_overtaken_is_done():
+    store = Recording(MemoryStore())
+    client = Client(SessionManager(KEY, store=store))
+    client.do(lambda s: s.update(a=1))
+    for n in range(2):
+        overtaken, late = client.open(), client.open()
+        overtaken[f"overtaken{n}"] = late[f"late{n}"] = True
+        late_saver = threading.Thread(target=client.other().commit, args=(late,))
+
+        def try_again(late_saver=late_saver):
+            late_saver.start()
+            # long enough for it to have come to where it gives way
+            late_saver.join(0.01)
+
+        def overtake(n=n, try_again=try_again):
+            client.other().do(lambda s: s.__setitem__(f"first{n}", True))
+            store.once("update", try_again)
+
+        store.once("update", overtake)
+        client.commit(overtaken)
+        late_saver.join(10)
+    names = {f"{who}{n}" for who in ("first", "late", "overtaken") for n in range(2)}
+    assert client.data() == {"a": 1, **dict.fromkeys(names, True)}
+
+
 OVERTAKEN = """
 import threading
 from session_mw import MemoryStore, SessionManager
