@@ -130,7 +130,7 @@ def test_end_all_says_so_where_sessions_keep_coming(store, sessions, devices):
 
 
 @pytest.mark.parametrize("wrong", [42, None, "", b"42"])
-def test_a_principal_that_is_no_str_is_refused_by_who_lists_and_ends(sessions, wrong):
+def test_a_principal_that_is_not_a_str_is_refused_by_who_lists_and_ends(sessions, wrong):
     for use in (sessions.sessions_of, sessions.end_all):
         with pytest.raises(TypeError, match=r"a principal is a non-empty str, not .*write str\(user.id\)"):
             use(wrong)

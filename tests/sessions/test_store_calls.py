@@ -8,8 +8,6 @@ import pytest
 
 from support.visitors import Client
 
-DAY = 86400
-
 CALLS = {
     "untouched": (lambda s: None, []),
     "asked whether it was touched": (lambda s: (s.accessed, s.modified), []),
