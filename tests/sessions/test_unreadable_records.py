@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 
@@ -46,6 +47,18 @@ def test_an_unreadable_record_is_an_empty_session_and_one_warning(client, inner,
     assert client.commit(session) == "set"
     assert client.key != broken
     assert client.data() == {"b": 1}
+
+
+@pytest.mark.parametrize("created", [None, "1700000000", -1, True, 1e9, 2**40])
+def test_a_record_that_does_not_say_when_its_session_began_is_an_empty_session(client, inner, created):
+    record = inner.load(client.key)
+    head, brace, payload = record.data.partition(b"{")
+    data = json.loads(brace + payload)
+    del data["_created"]
+    if created is not None:
+        data["_created"] = created
+    assert inner.update(client.key, head + json.dumps(data).encode(), 1000, record.version)
+    assert (client.data(), client.open().new) == ({}, True)
 
 
 def test_a_record_that_cannot_be_read_is_not_an_error_at_every_further_request(client, inner):
