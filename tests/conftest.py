@@ -9,6 +9,7 @@ import pytest
 
 from support import services, validators
 from support.clock import Clock
+from support.tokens import NOW
 
 
 @pytest.fixture
@@ -17,6 +18,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     stopped = Clock(float(int(time.time())))
     monkeypatch.setattr(time, "time", lambda: stopped.now)
     return stopped
+
+
+@pytest.fixture
+def now(clock: Clock) -> Clock:
+    """The same, at the time of the tokens that stand in tests."""
+    clock.now = float(NOW)
+    return clock
 
 
 @pytest.fixture

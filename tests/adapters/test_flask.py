@@ -645,6 +645,6 @@ def test_a_request_that_is_over_lends_its_environ_but_not_its_session() -> None:
 
 
 @pytest.mark.parametrize("wrong", [flask.Flask("app"), "a secret key", SessionManager])
-def test_sessions_that_are_no_manager_are_refused(wrong: Any) -> None:
+def test_sessions_that_are_not_a_manager_are_refused(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"sessions is a SessionManager, not .*FlaskSessions\(\) reads"):
         FlaskSessions(wrong)

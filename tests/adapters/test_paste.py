@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import urllib.request
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from session_mw.adapters.paste import filter_app_factory
 from support import served
 from support.served import KEY, app_factory
 from support.services import HOST, Service, free_port, scratch
+from support.sockets import ask
 
 BY_NAME = "use = egg:session_mw"
 BY_CALL = "paste.filter_app_factory = session_mw.adapters.paste:filter_app_factory"
@@ -122,16 +122,10 @@ def test_pserve_serves_it() -> None:
     use = BY_NAME if is_installed() else BY_CALL
     file = ini(directory, f"secret_key = {KEY}\nlifetime = 30 days", use=use, port=port)
     argv = [sys.executable, "-m", "pyramid.scripts.pserve", str(file)]
-    server = Service("http", port, argv, lambda port: bool(visit(port)), directory)
+    server = Service("http", port, argv, lambda port: ask(port, "/").status == 200, directory)
     try:
-        body, cookie = visit(port)
-        assert body == b"1"
-        assert visit(port, cookie.partition(";")[0])[0] == b"2"
+        first = ask(port, "/")
+        assert first.body == b"1"
+        assert ask(port, "/", first.cookie).body == b"2"
     finally:
         server.stop()
-
-
-def visit(port: int, cookie: str = "") -> tuple[bytes, str]:
-    request = urllib.request.Request(f"http://{HOST}:{port}/", headers={"Cookie": cookie})
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        return answer.read(), answer.headers["Set-Cookie"]

@@ -7,8 +7,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from session_mw import MemoryStore, SessionManager, SessionMiddleware, get_session
+from support.tokens import KEY
 from support.validators import between_validators
-from support.wsgi import KEY
 
 webtest = pytest.importorskip("webtest")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -11,10 +12,9 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-import session_mw.backends.cookie
 from session_mw import CookieTooLarge, SessionManager, SessionMiddleware
+from support.tokens import KEY, token_of
 from support.webdriver import Browser
-from support.wsgi import KEY, token_of
 
 pytestmark = pytest.mark.heavy
 
@@ -67,9 +67,19 @@ def framing(address: str) -> Callable[..., list[bytes]]:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Moves the clock of cookie sessions. Not the server's: Chromium counts Expires from the response's Date."""
-    moved = SimpleNamespace(seconds=0)
-    monkeypatch.setattr(session_mw.backends.cookie, "time", SimpleNamespace(time=lambda: time.time() + moved.seconds))
+    """Moves the middleware's clock. Not the server's: Chromium counts Expires from the response's Date."""
+    moved, here = SimpleNamespace(seconds=0), threading.local()
+    usual_time, usual_call = time.time, SessionMiddleware.__call__
+
+    def call(*request: Any) -> Any:
+        here.seconds = moved.seconds
+        try:
+            return usual_call(*request)
+        finally:
+            here.seconds = 0
+
+    monkeypatch.setattr(SessionMiddleware, "__call__", call)
+    monkeypatch.setattr(time, "time", lambda: usual_time() + getattr(here, "seconds", 0))
 
     def move(seconds: int) -> None:
         moved.seconds += seconds
@@ -297,7 +307,7 @@ def test_log_out_deletes_the_cookie(store: str | None, browser: Browser, serve: 
 
 
 @pytest.mark.parametrize("scope", ["Path=/deep/", "Path=/deep", "Path=/deep/below", "Domain=shop.test; Path=/"])
-def test_a_visitor_with_two_genuine_cookies_gets_out_by_logging_in(scope: str, browser: Browser, serve: Serve) -> None:
+def test_a_visitor_with_duplicate_cookies_gets_out_by_logging_in(scope: str, browser: Browser, serve: Serve) -> None:
     evil = token_of({"user": "mallory"})
 
     def planting(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:

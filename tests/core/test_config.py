@@ -67,7 +67,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(name, hint):
 
 
 @pytest.mark.parametrize("name", [5, None, b"secret_key", ("a",)])
-def test_a_name_that_is_no_text_is_refused(name):
+def test_a_name_that_is_not_a_text_is_refused(name):
     with pytest.raises(ConfigurationError, match="the name of a setting is a str"):
         settings_from_mapping({name: 1})
 

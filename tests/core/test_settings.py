@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import subprocess
+import sys
 import traceback
 import warnings
 from datetime import timedelta
@@ -16,6 +18,7 @@ from session_mw import ConfigurationError, SessionManager, SessionMiddleware, We
 from session_mw.config import SETTING_NAMES
 from session_mw.secret_keys import MIN_LENGTH, generate, is_weak
 from session_mw.settings import MAX_LIFETIME, SettingNames, Settings
+from support.held import parts_of
 
 KEY = "test-secret-key-0123456789abcdef"
 OLD = "an-old-secret-key-0123456789abcd"
@@ -223,9 +226,36 @@ def test_a_key_is_text_or_bytes(key):
         SessionManager(key)
 
 
-def test_a_list_of_keys_is_no_key():
-    with pytest.raises(ConfigurationError, match="not list"):
-        SessionManager([KEY, OLD])
+@pytest.mark.parametrize("key", [[KEY, OLD], (KEY,), {"key": KEY}, 42, True])
+def test_a_list_of_keys_is_not_taken_for_a_key(key):
+    for build in (SessionManager, lambda key: SessionMiddleware(print, secret_key=key)):
+        with pytest.raises(ConfigurationError, match=f"a key is str or bytes, not {type(key).__name__}"):
+            build(key)
+
+
+@pytest.mark.parametrize("keys", ["oldkey", b"oldkey", [""], [KEY, b""], [None], [b"\0\0"], 42])
+def test_a_fallback_that_is_not_a_list_of_keys_is_told(keys):
+    with pytest.raises(ConfigurationError, match="secret_key_fallbacks"):
+        SessionMiddleware(print, secret_key=KEY, secret_key_fallbacks=keys)
+
+
+WITHOUT_CRYPTOGRAPHY = """
+import sys
+sys.modules["cryptography"] = None
+from session_mw import ConfigurationError, SessionManager
+for settings in ({"encrypt": True}, {"store": "memory://", "store_encryption": True}):
+    try:
+        SessionManager("test-secret-key-0123456789abcdef", **settings)
+    except ConfigurationError as error:
+        print(error)
+"""
+
+
+def test_without_cryptography_encryption_is_an_error_that_names_the_extra():
+    command = [sys.executable, "-c", WITHOUT_CRYPTOGRAPHY]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    assert len(told) == 2
+    assert all("session_mw[encrypted]" in line for line in told)
 
 
 @pytest.mark.parametrize(
@@ -270,9 +300,9 @@ def test_no_repr_or_text_shows_a_key(caplog):
     session["a"] = 1
     manager.commit(session)
     middleware = SessionMiddleware(print, sessions=manager)
-    text = "".join(
-        shown(thing) for thing in (manager, manager.settings, session, middleware, manager._home, manager._cookie)
-    )
+    parts = [*parts_of(manager), *parts_of(session), *parts_of(middleware)]
+    assert len(parts) > 10
+    text = "".join(shown(part) for part in parts)
     assert "zq-the" not in text + caplog.text
 
 
@@ -305,11 +335,22 @@ def test_a_warning_shows_no_key():
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_nothing_that_holds_a_key_can_be_pickled(protocol):
-    manager = SessionManager(SECRET, secret_key_fallbacks=[FALLBACK])
-    for thing in (manager, manager.settings, manager._home, manager._home._codec, manager._home._codec._signer):
+@pytest.mark.parametrize("encrypt", [False, True])
+def test_nothing_that_holds_a_key_can_be_pickled(protocol, encrypt):
+    if encrypt:
+        pytest.importorskip("cryptography")
+    manager = SessionManager(SECRET, secret_key_fallbacks=[FALLBACK], encrypt=encrypt)
+    codecs = [part for part in parts_of(manager) if type(part).__module__.startswith("session_mw.codecs.")]
+    assert len(codecs) > 1
+    for part in (manager, manager.settings, *codecs):
         with pytest.raises(TypeError):
-            pickle.dumps(thing, protocol)
+            pickle.dumps(part, protocol)
+    for part in parts_of(manager):
+        try:
+            text = pickle.dumps(part, protocol)
+        except (TypeError, AttributeError, pickle.PicklingError):
+            continue
+        assert b"zq-the" not in text
 
 
 def test_settings_cannot_be_copied_into_another_place_with_their_keys():

@@ -7,11 +7,11 @@ import pytest
 pytest.importorskip("cryptography")
 
 from support import fuzz_tokens
-from support.token_rules import ENCRYPTED, GENUINE, MANAGERS, SIGNED, TARGETS, opens
+from support.token_rules import AUTHENTIC, ENCRYPTED, MANAGERS, SIGNED, TARGETS, opens
 
 
-@pytest.mark.parametrize("token", GENUINE, ids=range(len(GENUINE)))
-def test_genuine_tokens_open_with_one_of_the_codecs(token: str) -> None:
+@pytest.mark.parametrize("token", AUTHENTIC, ids=range(len(AUTHENTIC)))
+def test_authentic_tokens_open_with_one_of_the_codecs(token: str) -> None:
     assert [opens(codec, token) for codec in (SIGNED, ENCRYPTED) if codec.shape.fullmatch(token)] == [True]
     assert any(not manager.open({"HTTP_COOKIE": f"session={token}"}).new for manager in MANAGERS)
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 
 from session_mw import SessionManager
-from support import services
-from support.wsgi import KEY, OTHER_KEY, guarded, read, token_of
+from support import services, sockets
+from support.tokens import KEY, OTHER_KEY, read, token_of
+from support.wsgi import guarded
 
 pytest.importorskip("waitress")
 webtest = pytest.importorskip("webtest")
@@ -161,7 +160,7 @@ def test_it_has_fewer_than_120_lines():
 
 def answers(port):
     with contextlib.suppress(OSError):
-        Browser(port, None).ask("HEAD", "/")
+        sockets.ask(port, "/", method="HEAD")
         return True
     return False
 
@@ -177,14 +176,14 @@ def running_demo(directory, *options, **environment):
     try:
         services.wait_until(lambda: process.poll() is not None or answers(port), "the demo does not answer")
         assert process.poll() is None, log.read_text()
-        yield Browser(port, log)
+        yield RunningDemo(port, log)
     finally:
         process.terminate()
         process.wait(10)
 
 
-class Browser:
-    """Keeps one cookie, over a real socket."""
+class RunningDemo:
+    """The process, seen by one who keeps its cookie."""
 
     def __init__(self, port, log):
         self.port = port
@@ -192,59 +191,51 @@ class Browser:
         self.cookie = None
 
     def ask(self, method, path, **form):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        headers = {"Cookie": self.cookie} if self.cookie else {}
-        if form:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-        with contextlib.closing(connection):
-            connection.request(method, path, urlencode(form) if form else None, headers)
-            response = connection.getresponse()
-            self.keep(response.getheader("Set-Cookie"))
-            return response.status, response.getheader("Set-Cookie"), response.read().decode()
-
-    def keep(self, header):
+        reply = sockets.ask(self.port, path, self.cookie, method=method, form=form)
+        (header,) = reply.all("Set-Cookie") or [None]
         if header is not None:
             self.cookie = None if "Max-Age=0" in header else header.partition(";")[0]
+        return reply.status, header, reply.body.decode()
 
 
 def test_the_process_keeps_a_session_over_a_socket(tmp_path):
-    with running_demo(tmp_path, SECRET_KEY=KEY) as browser:
-        status, cookie, _ = browser.ask("POST", "/login", username="cizixs")
+    with running_demo(tmp_path, SECRET_KEY=KEY) as demo:
+        status, cookie, _ = demo.ask("POST", "/login", username="cizixs")
         assert status == 303
         assert COOKIE.fullmatch(cookie)
-        assert browser.ask("GET", "/")[2] == "hello, cizixs\nvisits: 1\ncart: empty\n"
-        assert read(browser.cookie.partition("=")[2]) == {"username": "cizixs", "visits": 1}
-        browser.ask("POST", "/logout")
-        assert browser.cookie is None
-        assert "SECRET_KEY is not set" not in browser.log.read_text()
+        assert demo.ask("GET", "/")[2] == "hello, cizixs\nvisits: 1\ncart: empty\n"
+        assert read(demo.cookie.partition("=")[2]) == {"username": "cizixs", "visits": 1}
+        demo.ask("POST", "/logout")
+        assert demo.cookie is None
+        assert "SECRET_KEY is not set" not in demo.log.read_text()
 
 
 def test_without_a_key_it_says_so_and_makes_one(tmp_path):
-    with running_demo(tmp_path) as browser:
-        browser.ask("POST", "/login", username="cizixs")
-        assert browser.ask("GET", "/")[2].startswith("hello, cizixs\n")
-        assert browser.log.read_text().startswith("SECRET_KEY is not set")
-        assert f"http://127.0.0.1:{browser.port}" in browser.log.read_text()
+    with running_demo(tmp_path) as demo:
+        demo.ask("POST", "/login", username="cizixs")
+        assert demo.ask("GET", "/")[2].startswith("hello, cizixs\n")
+        assert demo.log.read_text().startswith("SECRET_KEY is not set")
+        assert f"http://127.0.0.1:{demo.port}" in demo.log.read_text()
 
 
 def test_with_a_store_a_session_survives_a_restart_and_needs_no_key(tmp_path):
-    with running_demo(tmp_path, "--store", "sqlite:///sessions.db") as browser:
-        browser.ask("POST", "/login", username="cizixs")
-        assert re.fullmatch(r"session=[A-Za-z0-9_-]{43}", browser.cookie)
+    with running_demo(tmp_path, "--store", "sqlite:///sessions.db") as demo:
+        demo.ask("POST", "/login", username="cizixs")
+        assert re.fullmatch(r"session=[A-Za-z0-9_-]{43}", demo.cookie)
     with running_demo(tmp_path, "--store", "sqlite:///sessions.db") as again:
-        again.cookie = browser.cookie
+        again.cookie = demo.cookie
         assert again.ask("GET", "/")[2].startswith("hello, cizixs\n")
-        browser.cookie, again.cookie = again.cookie, None
+        demo.cookie, again.cookie = again.cookie, None
         assert again.ask("GET", "/")[2].startswith("hello, stranger\n")
 
 
 def test_with_a_store_a_log_out_ends_a_copied_cookie_too(tmp_path):
-    with running_demo(tmp_path, "--store", "sqlite:///sessions.db") as browser:
-        browser.ask("POST", "/login", username="cizixs")
-        copied = browser.cookie
-        browser.ask("POST", "/logout")
-        browser.cookie = copied
-        assert browser.ask("GET", "/")[2].startswith("hello, stranger\n")
+    with running_demo(tmp_path, "--store", "sqlite:///sessions.db") as demo:
+        demo.ask("POST", "/login", username="cizixs")
+        copied = demo.cookie
+        demo.ask("POST", "/logout")
+        demo.cookie = copied
+        assert demo.ask("GET", "/")[2].startswith("hello, stranger\n")
 
 
 def test_a_mistake_in_the_store_s_url_is_told_in_one_line(tmp_path):

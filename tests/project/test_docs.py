@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from session_mw import SessionMiddleware
-from support.wsgi import KEY
+from support.tokens import KEY
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

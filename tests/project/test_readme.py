@@ -22,7 +22,9 @@ from session_mw.config import FLASK_NAMES
 from session_mw.settings import Settings
 from session_mw.stores.urls import STORES
 from support.declared import SETUP, names
-from support.wsgi import KEY, Server, Visitor, guarded, page, visit
+from support.tokens import KEY
+from support.visitors import Visitor
+from support.wsgi import Server, guarded, page, visit
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from support import served
 from support.services import HOST, Service, free_port, scratch
+from support.sockets import ask
 
 pytestmark = pytest.mark.heavy
 
@@ -23,23 +22,6 @@ SERVERS = {
     "gunicorn gthread": [*GUNICORN, "gthread", "--threads", "2", "served:{app}"],
     "cheroot": ["-m", "cheroot", "--bind", "{host}:{port}", "served:{app}"],
 }
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
-    complete: bool
-
-    def all(self, name: str) -> list[str]:
-        return [value for header, value in self.headers if header.lower() == name.lower()]
-
-    @property
-    def cookie(self) -> str:
-        """The one session cookie, as the browser sends it back."""
-        (cookie,) = set(self.all("Set-Cookie"))
-        return cookie.partition(";")[0]
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -57,25 +39,11 @@ def serve(name: str, app: str) -> Iterator[Service]:
     directory, port = scratch(), free_port()
     shutil.copy(Path(served.__file__), directory)
     argv = [part.format(host=HOST, port=port, app=app) for part in SERVERS[name]]
-    service = Service("http", port, [sys.executable, *argv], lambda port: get(port, "/whole").status == 200, directory)
+    service = Service("http", port, [sys.executable, *argv], lambda port: ask(port, "/whole").status == 200, directory)
     yield service
     service.process.terminate()
     service.process.wait(20)
     service.stop()
-
-
-def get(port: int, path: str, cookie: str = "") -> Answer:
-    connection = http.client.HTTPConnection(HOST, port, timeout=10)
-    try:
-        connection.request("GET", path, headers={"Cookie": cookie} if cookie else {})
-        response = connection.getresponse()
-        try:
-            body, complete = response.read(), True
-        except http.client.IncompleteRead as error:
-            body, complete = error.partial, False
-        return Answer(response.status, response.getheaders(), body, complete)
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize(
@@ -92,42 +60,42 @@ def get(port: int, path: str, cookie: str = "") -> Answer:
 def test_every_way_to_answer_sends_one_cookie_that_the_server_accepts(
     server: Service, path: str, status: int, body: bytes
 ) -> None:
-    answer = get(server.port, path)
+    answer = ask(server.port, path)
     assert (answer.status, answer.body, answer.complete) == (status, body, True)
     assert len(answer.all("Set-Cookie")) == 1
     assert answer.all("Vary") == ["Cookie"]
-    assert get(server.port, "/whole", answer.cookie).body == b"2"
+    assert ask(server.port, "/whole", answer.cookie).body == b"2"
 
 
 def test_a_body_in_one_part_keeps_its_length(server: Service) -> None:
-    assert get(server.port, "/file").all("Content-Length") == ["11"]
+    assert ask(server.port, "/file").all("Content-Length") == ["11"]
 
 
 def test_a_list_keeps_the_length_that_waitress_finds(server: Service) -> None:
     if "waitress" not in server.argv:
         pytest.skip("other servers look at the application's header only")
-    assert get(server.port, "/whole").all("Content-Length") == ["1"]
+    assert ask(server.port, "/whole").all("Content-Length") == ["1"]
 
 
 def test_an_error_page_leaves_nothing_of_the_page_before_it(server: Service) -> None:
-    assert get(server.port, "/restarted").all("X-First") == []
+    assert ask(server.port, "/restarted").all("X-First") == []
 
 
 def test_an_error_page_after_the_headers_repeats_the_same_cookie(server: Service) -> None:
-    answer = get(server.port, "/restarted_generator")
+    answer = ask(server.port, "/restarted_generator")
     # gunicorn sends the headers with the empty part, and can then only break off.
     assert (answer.status, answer.body) == ((200, b"") if "gunicorn" in server.argv else (503, b"1"))
-    assert get(server.port, "/whole", answer.cookie).body == b"2"
+    assert ask(server.port, "/whole", answer.cookie).body == b"2"
 
 
 def test_what_went_with_the_headers_stays_where_the_body_breaks_off(server: Service) -> None:
-    answer = get(server.port, "/broken")
+    answer = ask(server.port, "/broken")
     assert (answer.status, answer.body, answer.complete) == (200, b"1", False)
-    assert get(server.port, "/whole", answer.cookie).body == b"2"
+    assert ask(server.port, "/whole", answer.cookie).body == b"2"
 
 
 def test_an_app_that_raises_is_the_servers_500_without_a_cookie(server: Service) -> None:
-    answer = get(server.port, "/raising")
+    answer = ask(server.port, "/raising")
     assert answer.status == 500
     assert answer.all("Set-Cookie") == []
 
@@ -135,21 +103,21 @@ def test_an_app_that_raises_is_the_servers_500_without_a_cookie(server: Service)
 @pytest.mark.parametrize("path", ["/whole", "/early", "/generator", "/written", "/file", "/restarted", "/broken"])
 def test_a_stored_session_counts_each_request_once(server_with_store: Service, path: str) -> None:
     port = server_with_store.port
-    cookie = get(port, path).cookie
-    again = get(port, path, cookie)
+    cookie = ask(port, path).cookie
+    again = ask(port, path, cookie)
     assert again.body.startswith(b"2")
     assert again.all("Set-Cookie") == []
-    assert get(port, "/whole", cookie).body == b"3"
+    assert ask(port, "/whole", cookie).body == b"3"
 
 
 def test_a_stored_session_is_as_it_was_after_a_failure(server_with_store: Service) -> None:
     port = server_with_store.port
-    cookie = get(port, "/whole").cookie
-    assert get(port, "/raising", cookie).status == 500
-    assert get(port, "/whole", cookie).body == b"2"
+    cookie = ask(port, "/whole").cookie
+    assert ask(port, "/raising", cookie).status == 500
+    assert ask(port, "/whole", cookie).body == b"2"
 
 
 def test_visitors_that_come_at_once_do_not_see_each_other(server: Service) -> None:
-    alice, bob = get(server.port, "/whole").cookie, get(server.port, "/early").cookie
-    assert get(server.port, "/whole", alice).body == b"2"
-    assert get(server.port, "/generator", get(server.port, "/early", bob).cookie).body == b"3 streamed"
+    alice, bob = ask(server.port, "/whole").cookie, ask(server.port, "/early").cookie
+    assert ask(server.port, "/whole", alice).body == b"2"
+    assert ask(server.port, "/generator", ask(server.port, "/early", bob).cookie).body == b"3 streamed"

@@ -11,7 +11,8 @@ import pytest
 
 from session_mw import SessionMiddleware
 from support.services import HOST, waitress_server
-from support.wsgi import KEY, PLAIN, read, token_of
+from support.tokens import KEY, read, token_of
+from support.wsgi import PLAIN
 
 pytest.importorskip("waitress")
 
@@ -201,7 +202,7 @@ def test_an_error_before_the_answer_is_a_500_without_a_cookie(caplog):
     assert b"never" not in answer.body
 
 
-GENUINE = token_of({"visits": 41})
+AUTHENTIC = token_of({"visits": 41})
 HOSTILE = [
     "Cookie: " + ";" * 20_000,
     "Cookie: " + "=" * 20_000,
@@ -228,14 +229,14 @@ def test_a_hostile_header_is_an_empty_session(line, store):
 @pytest.mark.parametrize(
     "line",
     [
-        f"Cookie: session={GENUINE}",
-        f'Cookie: a="x; session={GENUINE}; b=y"',
-        f"Cookie: =;;; ; {{}}; session = {GENUINE} ;",
-        f"Cookie: \xa0session=1; session={GENUINE}",
+        f"Cookie: session={AUTHENTIC}",
+        f'Cookie: a="x; session={AUTHENTIC}; b=y"',
+        f"Cookie: =;;; ; {{}}; session = {AUTHENTIC} ;",
+        f"Cookie: \xa0session=1; session={AUTHENTIC}",
     ],
     ids=["alone", "in quotes", "among blanks", "behind another name"],
 )
-def test_a_genuine_cookie_in_a_strange_header_is_the_session(line):
+def test_an_authentic_cookie_in_a_strange_header_is_the_session(line):
     with served(listed) as connection:
         assert connection.ask(line).body == b"visit 42"
 

@@ -57,7 +57,7 @@ def test_nobody_is_logged_out_by_the_three_steps(kind: dict[str, Any]) -> None:
 
 
 def test_without_the_first_step_a_visitor_is_logged_out(kind: dict[str, Any]) -> None:
-    """A server that still knows only the old key refuses what the others make with the new one."""
+    """A server that still knows only the old key rejects what the others make with the new one."""
     with server(**kind, **OLD_ALONE) as behind, server(**kind, **NEW_SIGNS) as ahead:
         cookie = behind.visit(None)["cookie"]
         answer = ahead.visit(cookie)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -66,6 +67,14 @@ def raw(token: str) -> bytes:
 
 def text(sealed: bytes) -> str:
     return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+
+
+def seal(keys: Keys, version: bytes, plain: bytes, *, bound: bytes = b"", visitor: str | None = None) -> bytes:
+    """A message of any version and content; with a visitor's token a record's, else a cookie's."""
+    salt = os.urandom(16)
+    key, nonce = cookie_key(keys, salt) if visitor is None else record_key(keys, salt, visitor)
+    head = version + keys.id
+    return head + salt + AESGCM(key).encrypt(nonce, plain, head + keys.context + bound)
 
 
 def make_token(vector: Vector, body: bytes | None = None) -> str:

@@ -15,8 +15,8 @@ from session_mw import SessionMiddleware
 from support.wsgi import Answer, page, visit
 
 
-class Server:
-    """The process, seen from the test."""
+class Process:
+    """The server, seen from the test."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         command = [sys.executable, "-m", "support.fleet", json.dumps(settings)]
@@ -37,8 +37,8 @@ class Server:
 
 
 @contextmanager
-def server(**settings: Any) -> Iterator[Server]:
-    started = Server(settings)
+def server(**settings: Any) -> Iterator[Process]:
+    started = Process(settings)
     try:
         yield started
     finally:

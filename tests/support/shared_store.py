@@ -1,38 +1,4 @@
-"""A store that threads and child processes share."""
+"""The names by which tests/stores calls what is in :mod:`support.races`."""
 
-from __future__ import annotations
-
-import os
-import threading
-
-from session_mw.protocols import Store
-from session_mw.testing.fixtures import new_key
-
-
-def assert_works_in_child(store: Store, count: int = 50) -> None:
-    """Parent and child read through one store at the same time: neither gets what the other asked for."""
-    keys = [new_key() for _ in range(count)]
-    for key in keys:
-        store.create(key, key.encode(), 60)
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if all(_is_whole(store, key) for key in keys * 3) else 1)
-    assert all(_is_whole(store, key) for key in keys * 3)
-    assert os.waitpid(child, 0)[1] == 0
-    assert all(_is_whole(store, key) for key in keys)
-
-
-def assert_threads_take_turns(store: Store, count: int) -> None:
-    """Each of many threads gets its record written."""
-    keys = [new_key() for _ in range(count)]
-    threads = [threading.Thread(target=store.create, args=(key, key.encode(), 60)) for key in keys]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(_is_whole(store, key) for key in keys)
-
-
-def _is_whole(store: Store, key: str) -> bool:
-    record = store.load(key)
-    return record is not None and record.data == key.encode()
+from support.races import assert_threads_take_turns as assert_threads_take_turns
+from support.races import assert_works_in_child as assert_works_in_child

@@ -1,16 +1,17 @@
-"""The stores that a test meets one after the other, each by a URL of the test's own; and visitors of a manager."""
+"""The stores that a test meets one after the other, each by a URL of the test's own; and what is done to them."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from session_mw import Session, SessionManager
+from session_mw import MemoryStore, StoreError
+from support.visitors import Client as Browser  # noqa: F401 (the name that tests/stores still uses)
+from support.visitors import regenerated_before as renewed_before  # noqa: F401 (likewise)
 
 EMBEDDED = {
     "memory": "memory://",
@@ -28,6 +29,7 @@ HEAVY = ("cluster", "sentinel", "postgresql")
 ALL = [
     pytest.param(kind, marks=pytest.mark.heavy if kind in HEAVY else ()) for kind in (*EMBEDDED, *SERVED, "postgresql")
 ]
+METHODS = ("load", "create", "update", "touch", "delete")
 
 
 def url_of(kind: str, request: pytest.FixtureRequest, path: Path) -> str:
@@ -44,60 +46,53 @@ def url_of(kind: str, request: pytest.FixtureRequest, path: Path) -> str:
     return f"{request.getfixturevalue(fixture).url}{suffix}?prefix={own}:"
 
 
-class Browser:
-    """Sends requests to a manager, and keeps the cookie as browsers do."""
-
-    def __init__(self, sessions: SessionManager, token: str = "") -> None:
-        self.sessions, self.token = sessions, token
-
-    def open(self) -> Session:
-        return self.sessions.open({"HTTP_COOKIE": f"session={self.token}"} if self.token else {})
-
-    def commit(self, session: Session) -> str:
-        """Returns what became of the cookie: "kept", "set" or "deleted"."""
-        cookies = [value for name, value in self.sessions.commit(session) if name == "Set-Cookie"]
-        if not cookies:
-            return "kept"
-        self.token = cookies[-1].partition(";")[0].partition("=")[2]
-        return "set" if self.token else "deleted"
-
-    def do(self, change: Callable[[Session], Any]) -> str:
-        session = self.open()
-        change(session)
-        return self.commit(session)
-
-    def data(self) -> dict[str, Any]:
-        return self.open().copy()
-
-    @property
-    def key(self) -> str:
-        return hashlib.sha256(self.token.encode()).hexdigest()
-
-
-def renewed_before(look: Callable[..., Any], browser: Browser) -> Callable[..., Any]:
-    """``look``, whose first call a parallel request overtakes that gives the browser's session a new id."""
-    due = iter([True])
-
-    def overtaken(*arguments: Any) -> Any:
-        if next(due, False):
-            browser.do(lambda session: session.regenerate_id())
-        return look(*arguments)
-
-    return overtaken
-
-
 class Recording:
-    """A store that notes every call to another one."""
+    """A store that notes each call to another one, and can fail or be overtaken in it.
+
+    Attributes:
+        inner: The store behind it; what tests do to it is not noted.
+        calls: The names of the calls, of those in :data:`METHODS` and of the index's.
+        before: What is done before a call of a name.
+    """
 
     def __init__(self, store: Any) -> None:
         self.inner = store
         self.calls: list[str] = []
+        self.before: dict[str, Callable[[], object]] = {}
+
+    def fail(self, *names: str) -> None:
+        """Let calls of these names fail, until ``before`` is cleared."""
+        self.before.update(dict.fromkeys(names, _down))
+
+    def once(self, name: str, action: Callable[[], object]) -> None:
+        """Do something before the next call of a name."""
+
+        def act() -> None:
+            del self.before[name]
+            action()
+
+        self.before[name] = act
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.inner, name)
+        if name not in (*METHODS, "keys_of"):
+            return method
 
         def noted(*args: Any, **named: Any) -> Any:
             self.calls.append(name)
+            if action := self.before.get(name):
+                action()
             return method(*args, **named)
 
         return noted
+
+
+def _down() -> NoReturn:
+    raise StoreError("the store is down")
+
+
+def unreachable() -> Recording:
+    """A store whose server is down."""
+    store = Recording(MemoryStore())
+    store.fail(*METHODS)
+    return store

@@ -6,16 +6,17 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from itsdangerous import TimestampSigner
+
 from session_mw.codecs.base64url import b64encode
-from session_mw.codecs.delimited import delimited
-from session_mw.codecs.encrypted import COMPRESSED, COOKIE_PURPOSE, PLAIN, EncryptedCodec
-from session_mw.codecs.keyring import Keyring
-from session_mw.codecs.signed import PreparedSigner, SignedCodec
+from session_mw.codecs.encrypted import EncryptedCodec
+from session_mw.codecs.signed import SignedCodec
 from session_mw.cookies import MAX_HEADER, SessionCookie
 from session_mw.exceptions import BadToken
 from session_mw.manager import SessionManager
 from session_mw.protocols import Codec
 from session_mw.tagged_json import TaggedJSON
+from support import encrypted_reference as reference
 
 KEY, OLD = b"fuzzed-secret-key-0123456789abcd", b"an old key: 0123456789abcdef0123"
 SALT, NAME, NOW = "cookie-session", "session", 1700000000
@@ -35,8 +36,9 @@ def both_keys() -> list[Codec]:
 
 
 SIGNED, ENCRYPTED = both_keys()
-SIGNER = PreparedSigner([KEY], SALT, "sha1")
-KEYRING = Keyring(KEY, (), delimited(COOKIE_PURPOSE, SALT.encode(), NAME.encode()))
+SIGNER = TimestampSigner(KEY, salt=SALT, key_derivation="hmac")
+KEYS = reference.keys_of(reference.COOKIE, {"secret key": KEY.decode(), "salt": SALT, "cookie name": NAME})
+PLAIN, COMPRESSED = b"\x01", b"\x02"
 COOKIE = SessionCookie(NAME, domain=None, path="/", secure="auto", httponly=True, samesite="Lax", partitioned=False)
 JSON = TaggedJSON()
 CENTURY = 100 * 366 * 86400
@@ -46,14 +48,14 @@ MANAGERS = [
 ]
 
 
-def genuine_tokens() -> list[str]:
+def authentic_tokens() -> list[str]:
     """Tokens that must open: of both codecs, of the current and of the old key."""
     old: list[Codec] = [SignedCodec(OLD), EncryptedCodec(OLD, cookie_name=NAME)]
     return [codec.encode(payload, NOW, NOW) for codec in (SIGNED, ENCRYPTED, *old) for payload in PAYLOADS]
 
 
-GENUINE = genuine_tokens()
-KNOWN = frozenset(GENUINE)
+AUTHENTIC = authentic_tokens()
+KNOWN = frozenset(AUTHENTIC)
 
 
 # What must hold
@@ -88,7 +90,7 @@ def check_signed_content(data: bytes) -> None:
 def check_encrypted_content(data: bytes) -> None:
     """The same of a token that was encrypted with the key."""
     for version in (PLAIN, COMPRESSED, data[:1] or b"\0"):
-        token = b64encode(KEYRING.seal(version, bytes(8) + data))
+        token = reference.text(reference.seal(KEYS, version, bytes(8) + data))
         if ENCRYPTED.shape.fullmatch(token) and opens(ENCRYPTED, token):
             assert version in (PLAIN, COMPRESSED), "a version that does not exist was opened"
             check_json(ENCRYPTED.decode(token)[0])
@@ -111,13 +113,14 @@ def check_header(data: bytes) -> None:
     assert len(set(values)) == len(values)
     assert all(value in header and ";" not in value for value in values)
     for longer in (
-        f"{header};session={GENUINE[0]}",
-        f"{NAME}={GENUINE[0]};{header}",
-        f"{header}; session = {GENUINE[0]} ",
+        f"{header};session={AUTHENTIC[0]}",
+        f"{NAME}={AUTHENTIC[0]};{header}",
+        f"{header}; session = {AUTHENTIC[0]} ",
     ):
-        assert (GENUINE[0] in COOKIE.values(longer)) == (len(longer) <= MAX_HEADER)
+        assert (AUTHENTIC[0] in COOKIE.values(longer)) == (len(longer) <= MAX_HEADER)
     assert (
-        GENUINE[1] not in COOKIE.values(f"{header};=session={GENUINE[1]};xsession={GENUINE[1]}") or GENUINE[1] in header
+        AUTHENTIC[1] not in COOKIE.values(f"{header};=session={AUTHENTIC[1]};xsession={AUTHENTIC[1]}")
+        or AUTHENTIC[1] in header
     )
 
 
@@ -127,7 +130,7 @@ def check_request(data: bytes) -> None:
     environ = {"HTTP_COOKIE": cookie, "HTTP_HOST": host, "PATH_INFO": path, "wsgi.url_scheme": "https"}
     for manager in MANAGERS:
         session = manager.open(environ)
-        assert not session or any(token in cookie for token in GENUINE), "a session was made up"
+        assert not session or any(token in cookie for token in AUTHENTIC), "a session was made up"
         assert printable(manager.commit(session))
         session["seen"] = True
         assert printable(manager.commit(session))
@@ -152,23 +155,23 @@ def headers() -> list[bytes]:
         " session = {} ;;=;",
         "session=garbage;session={}",
     ]
-    return [text.format(token).encode() for text in around for token in GENUINE[:2]]
+    return [text.format(token).encode() for text in around for token in AUTHENTIC[:2]]
 
 
 def requests() -> list[bytes]:
-    """Cookies of one token and of two that are both genuine, which makes the manager answer with deletions."""
-    two = f"session={GENUINE[1]}; session={GENUINE[2]}\nwww.shop.example:8443\n/a/b/".encode()
-    sealed = f"session={GENUINE[5]}; session={GENUINE[6]}\n127.0.0.1\n/".encode()
+    """Cookies of one token and of two that are both authentic, which makes the manager answer with deletions."""
+    two = f"session={AUTHENTIC[1]}; session={AUTHENTIC[2]}\nwww.shop.example:8443\n/a/b/".encode()
+    sealed = f"session={AUTHENTIC[5]}; session={AUTHENTIC[6]}\n127.0.0.1\n/".encode()
     return [*headers(), two, sealed]
 
 
 def signed_bodies() -> list[bytes]:
-    bodies = [token.rpartition(".")[0].encode() for token in GENUINE if "." in token]
+    bodies = [token.rpartition(".")[0].encode() for token in AUTHENTIC if "." in token]
     return [*bodies, b"W10.ZVPxAA", b"e30.gAAAAAAAAAA", *map(zlib.compress, PAYLOADS)]
 
 
 TARGETS = {
-    "token": Target(check_token, [token.encode() for token in GENUINE]),
+    "token": Target(check_token, [token.encode() for token in AUTHENTIC]),
     "signed": Target(check_signed_content, signed_bodies()),
     "encrypted": Target(check_encrypted_content, [*PAYLOADS, *map(zlib.compress, PAYLOADS)]),
     "json": Target(check_json, [*PAYLOADS, *TAGGED, DATE]),

@@ -1,18 +1,24 @@
-"""A server that does what PEP 3333 says and remembers what it was told; and a visitor with a cookie jar."""
+"""A server that does what PEP 3333 says and remembers what it was told; and applications for it."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
-from session_mw import SessionManager, SessionMiddleware
+from session_mw import SessionMiddleware
 from support import validators
+from support.tokens import KEY, OTHER_KEY, token_of  # noqa: F401 (tests/stores and tests/commands import all three)
 
-KEY = "test-secret-key-0123456789abcdef"
-OTHER_KEY = "another-secret-key-0123456789abc"
 PLAIN = ("Content-Type", "text/plain")
+VARY = ("Vary", "Cookie")
+ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
+SECURE_ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Lax"
+"""The cookie's, where no setting says otherwise, over http and over https."""
+DELETED = "session=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"
+DELETION = ("Set-Cookie", f"{DELETED}; {ATTRIBUTES}")
 
 
 def environ_of(path: str = "/", cookie: str | None = None, *, https: bool = False, **more: Any) -> dict[str, Any]:
@@ -102,31 +108,6 @@ def visit(app: validators.App, path: str = "/", cookie: str | None = None, **mor
     return Server(app, environ_of(path, cookie, **more)).run()
 
 
-@dataclass
-class Visitor:
-    """Keeps the cookies of a host, by name."""
-
-    app: validators.App
-    jar: dict[str, str] = field(default_factory=dict)
-
-    def get(self, path: str = "/", **more: Any) -> Answer:
-        answer = visit(self.app, path, self.cookie, **more)
-        self.keep(answer)
-        return answer
-
-    @property
-    def cookie(self) -> str | None:
-        return "; ".join(f"{name}={value}" for name, value in self.jar.items()) or None
-
-    def keep(self, answer: Answer) -> None:
-        for cookie in answer.cookies:
-            name, _, value = cookie.partition(";")[0].partition("=")
-            if "Max-Age=0" in cookie:
-                self.jar.pop(name, None)
-            else:
-                self.jar[name] = value
-
-
 def page(do: Callable[[Any], object] = lambda session: None, *headers: tuple[str, str]) -> validators.App:
     """An app that does something with its session and shows the result."""
 
@@ -140,21 +121,62 @@ def page(do: Callable[[Any], object] = lambda session: None, *headers: tuple[str
 
 def guarded(app: validators.App, **settings: Any) -> validators.App:
     """The app behind the middleware, between two validators."""
-    if not {"sessions", "store", "secret_key"} & settings.keys():
-        settings["secret_key"] = KEY
+    if "sessions" not in settings and settings.get("store") is None:
+        settings.setdefault("secret_key", KEY)
     key = settings.get("environ_key", "session")
     return validators.between_validators(lambda inner: SessionMiddleware(inner, **settings), app, key)
 
 
-def token_of(data: dict[str, Any], secret_key: str = KEY, **settings: Any) -> str:
-    """A genuine token of ``data``."""
-    sessions = SessionManager(secret_key, **settings)
-    session = sessions.open({})
-    session.update(data)
-    return Answer("", sessions.commit(session), b"").token
+def added(answer: Answer) -> list[tuple[str, str]]:
+    """The headers beside the one that :func:`page` sends."""
+    assert answer.headers[0] == PLAIN
+    return answer.headers[1:]
 
 
-def read(token: str, **settings: Any) -> dict[str, Any]:
-    """What a token holds; empty if it is refused."""
-    name = settings.get("cookie_name", "session")
-    return SessionManager(KEY, **settings).open({"HTTP_COOKIE": f"{name}={token}"}).copy()
+def answer_to(do: Callable[[Any], object], token: str | None = None, **settings: Any) -> list[tuple[str, str]]:
+    """The headers that are added where an app does something with the session of a token."""
+    return added(visit(guarded(page(do), **settings), cookie=token and f"session={token}"))
+
+
+def behind(app: validators.App, **settings: Any) -> SessionMiddleware:
+    """The app behind the middleware, without validators, which would wrap what the app returns."""
+    return SessionMiddleware(app, secret_key=KEY, **settings)
+
+
+class Body:
+    """An iterable that is no list, and its own iterator.
+
+    Args:
+        parts: What it gives; an exception is raised, a callable is called.
+        at_close: An exception that ``close()`` raises, or what it calls.
+
+    Attributes:
+        closed: How often it was closed.
+    """
+
+    def __init__(self, *parts: Any, at_close: Any = None) -> None:
+        self.parts, self.at_close, self.closed = iter(parts), at_close, 0
+
+    def __iter__(self) -> Body:
+        return self
+
+    def __next__(self) -> bytes:
+        return self._do(next(self.parts))
+
+    def close(self) -> None:
+        self.closed += 1
+        self._do(self.at_close)
+
+    @staticmethod
+    def _do(step: Any) -> Any:
+        if isinstance(step, BaseException):
+            raise step
+        return step() if callable(step) else step
+
+
+def exc_info_of(error: BaseException) -> Any:
+    """``sys.exc_info()`` while the error is handled."""
+    try:
+        raise error
+    except type(error):
+        return sys.exc_info()

@@ -6,13 +6,10 @@ import sys
 
 import pytest
 
-from session_mw import MemoryStore, SessionManager, SessionMiddleware
+from session_mw import MemoryStore, SessionMiddleware
+from support.tokens import KEY, read
 from support.validators import between_validators
-from support.wsgi import KEY, PLAIN, Server, Visitor, environ_of, guarded, read, token_of, visit
-
-
-def behind(app, **settings):
-    return SessionMiddleware(app, secret_key=KEY, **settings)
+from support.wsgi import PLAIN, Server, behind, environ_of, guarded, visit
 
 
 def streaming(environ, start_response):
@@ -132,6 +129,38 @@ def test_a_generator_that_never_starts_leaves_the_complaint_to_the_server():
         server.run()
 
 
+def test_two_streams_at_once_keep_apart():
+    def app(environ, start_response):
+        start_response("200 OK", [PLAIN])
+        environ["session"]["who"] = environ["PATH_INFO"]
+        yield b"one"
+        yield environ["session"]["who"].encode()
+
+    middleware = behind(app)
+    servers = [Server(middleware, environ_of(path)) for path in ("/alice", "/bob")]
+    bodies = [iter(server.app(server.environ, server.start_response)) for server in servers]
+    for _ in range(2):
+        for server, body in zip(servers, bodies, strict=True):
+            server.write(next(body))
+    assert [read(server.answer().token)["who"] for server in servers] == ["/alice", "/bob"]
+    assert [server.parts[1] for server in servers] == [b"/alice", b"/bob"]
+
+
+def test_two_generators_of_two_middlewares_wait_for_each_other():
+    def app(environ, start_response):
+        start_response("200 OK", [PLAIN])
+        environ["one"]["a"] = 1
+        environ["two"]["b"] = 2
+        yield b"part"
+
+    def stack(inner):
+        two = SessionMiddleware(inner, secret_key=KEY, environ_key="two", cookie_name="two", salt="two")
+        return SessionMiddleware(two, secret_key=KEY, environ_key="one", cookie_name="one", salt="one")
+
+    answer = visit(between_validators(stack, app, ["one", "two"]))
+    assert [cookie.partition("=")[0] for cookie in answer.cookies] == ["two", "one"]
+
+
 # exc_info
 
 
@@ -169,26 +198,7 @@ def test_a_generators_late_error_page_raises_in_it():
     assert (server.parts, len(server.starts)) == ([b"part"], 1)
 
 
-# Exceptions, and visitors who hang up
-
-
-class Closing:
-    """Parts, errors among them, and a count of close()."""
-
-    def __init__(self, *parts):
-        self.parts, self.closed = iter(parts), 0
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        part = next(self.parts)
-        if isinstance(part, BaseException):
-            raise part
-        return part() if callable(part) else part
-
-    def close(self):
-        self.closed += 1
+# Exceptions
 
 
 def raising_before_the_first_part(environ, start_response):
@@ -224,269 +234,3 @@ def test_an_error_in_mid_stream_passes_and_what_was_sent_stays():
     with pytest.raises(ZeroDivisionError):
         server.run()
     assert (server.parts, read(server.answer().token)) == ([b"part"], {"a": 1})
-
-
-def stored(store, visitor):
-    return SessionManager(KEY, store=store).open({"HTTP_COOKIE": visitor.cookie}).copy()
-
-
-def late_app(do, parts=(b"part", b"end")):
-    """Changes its session between two parts."""
-
-    def stream(session):
-        yield parts[0]
-        do(session)
-        yield parts[1]
-
-    def app(environ, start_response):
-        environ["session"].setdefault("cart", [])
-        start_response("200 OK", [PLAIN])
-        return stream(environ["session"])
-
-    return app
-
-
-@pytest.fixture
-def store():
-    return MemoryStore()
-
-
-def known(app, store):
-    """A visitor who has a session."""
-    visitor = Visitor(guarded(app, store=store))
-    visitor.jar = start(store)
-    return visitor
-
-
-def start(store, **data):
-    sessions = SessionManager(KEY, store=store)
-    session = sessions.open({})
-    session.update({"cart": ["pear"], **data})
-    cookie = sessions.commit(session)[1][1]
-    return {"session": cookie.partition(";")[0].partition("=")[2]}
-
-
-LATE = {
-    "setitem": lambda s: s.__setitem__("cart", ["pear", "plum"]),
-    "inside": lambda s: s["cart"].append("plum"),
-}
-
-
-@pytest.mark.parametrize("do", LATE.values(), ids=LATE)
-def test_a_stored_session_is_saved_as_it_is_at_the_end_of_the_stream(do, store):
-    visitor = known(late_app(do), store)
-    assert visitor.get().cookies == []
-    assert stored(store, visitor) == {"cart": ["pear", "plum"]}
-
-
-def test_an_untouched_stored_session_can_be_touched_and_changed_while_it_streams(store):
-    def stream(session):
-        yield b"part"
-        session["late"] = True
-
-    def app(environ, start_response):
-        start_response("200 OK", [PLAIN])
-        return stream(environ["session"])
-
-    visitor = known(app, store)
-    visitor.get()
-    assert stored(store, visitor) == {"cart": ["pear"], "late": True}
-
-
-def test_a_generator_apps_late_change_of_a_stored_session_is_saved(store):
-    def app(environ, start_response):
-        start_response("200 OK", [PLAIN])
-        environ["session"]["a"] = 1
-        yield b"part"
-        environ["session"]["b"] = 2
-
-    visitor = Visitor(guarded(app, store=store))
-    visitor.get()
-    assert stored(store, visitor) == {"a": 1, "b": 2}
-
-
-def test_a_session_that_no_cookie_could_announce_is_not_stored(store):
-    def app(environ, start_response):
-        start_response("200 OK", [PLAIN])
-        yield b"part"
-        environ["session"]["b"] = 2
-
-    answer = visit(guarded(app, store=store))
-    assert (answer.cookies, repr(store)) == ([], "<MemoryStore of 0 records>")
-
-
-def test_a_refused_id_is_not_adopted_while_it_streams(store):
-    def app(environ, start_response):
-        start_response("200 OK", [PLAIN])
-        yield b"part"
-        environ["session"]["b"] = 2
-
-    visit(guarded(app, store=store), cookie="session=" + "A" * 43)
-    assert repr(store) == "<MemoryStore of 0 records>"
-
-
-def test_after_an_error_in_mid_stream_nothing_more_is_saved(store):
-    def app(environ, start_response):
-        environ["session"]["a"] = 1
-        start_response("200 OK", [PLAIN])
-        yield b"part"
-        environ["session"]["a"] = 2
-        raise ZeroDivisionError
-
-    visitor = known(app, store)
-    with pytest.raises(ZeroDivisionError):
-        visitor.get()
-    assert stored(store, visitor)["a"] == 1
-
-
-def test_where_the_visitor_hangs_up_nothing_more_is_saved(store):
-    def do(session):
-        session["cart"] = ["half"]
-
-    visitor = known(late_app(do, parts=(b"one", b"two")), store)
-    Server(visitor.app, environ_of(cookie=visitor.cookie)).run(at_most=2)
-    assert stored(store, visitor) == {"cart": ["pear"]}
-
-
-def test_a_late_log_out_ends_the_session(store):
-    visitor = known(late_app(lambda s: s.invalidate()), store)
-    visitor.get()
-    assert repr(store) == "<MemoryStore of 0 records>"
-
-
-def test_a_late_log_out_and_what_follows_it_leave_no_record_that_nobody_knows(store):
-    visitor = known(late_app(lambda s: (s.invalidate(), s.update(a=1))), store)
-    visitor.get()
-    assert repr(store) == "<MemoryStore of 0 records>"
-
-
-def test_a_late_regenerate_id_does_not_take_the_session_from_the_visitor(store):
-    visitor = known(late_app(lambda s: (s.update(user=42), s.regenerate_id())), store)
-    visitor.get()
-    assert stored(store, visitor) == {"cart": ["pear"], "user": 42}
-
-
-@pytest.mark.parametrize("store_url", [None, "memory://"])
-@pytest.mark.parametrize("parts", [(b"one", b"two"), (b"one", ZeroDivisionError()), (ZeroDivisionError(),), ()])
-@pytest.mark.parametrize("starts", ["early", "late"])
-@pytest.mark.parametrize("at_most", [None, 1])
-def test_close_is_called_once(store_url, parts, starts, at_most):
-    bodies = []
-
-    def app(environ, start_response):
-        def begin():
-            start_response("200 OK", [PLAIN])
-            return b"first"
-
-        if starts == "early":
-            begin()
-        environ["session"]["a"] = 1
-        bodies.append(Closing(*([begin] if starts == "late" else []), *parts))
-        return bodies[0]
-
-    server = Server(behind(app, store=store_url))
-    try:
-        server.run(at_most)
-    except ZeroDivisionError:
-        assert parts
-    assert bodies[0].closed == 1
-
-
-def test_close_is_called_once_where_the_session_cannot_be_saved():
-    body = Closing(lambda: None)
-
-    def app(environ, start_response):
-        def begin():
-            start_response("200 OK", [PLAIN])
-            return b"part"
-
-        environ["session"]["a"] = object()
-        body.parts = iter([begin])
-        return body
-
-    with pytest.raises(TypeError):
-        Server(behind(app)).run()
-    assert body.closed == 1
-
-
-def test_an_error_in_close_passes_and_takes_nothing_back(store):
-    class Raising(Closing):
-        def close(self):
-            raise ZeroDivisionError
-
-    def app(environ, start_response):
-        start_response("200 OK", [PLAIN])
-        session = environ["session"]
-        return Raising(b"part", lambda: session.update(a=1) or b"end")
-
-    visitor = known(app, store)
-    server = Server(behind(app, store=store), environ_of(cookie=visitor.cookie))
-    with pytest.raises(ZeroDivisionError):
-        server.run()
-    assert stored(store, visitor) == {"cart": ["pear"], "a": 1}
-
-
-def test_changes_that_close_makes_are_saved_too(store):
-    class Changing(Closing):
-        def close(self):
-            self.session["closed"] = True
-
-    def app(environ, start_response):
-        start_response("200 OK", [PLAIN])
-        body = Changing(b"part")
-        body.session = environ["session"]
-        return body
-
-    visitor = known(app, store)
-    visitor.get()
-    assert stored(store, visitor)["closed"] is True
-
-
-def test_a_body_that_is_closed_unread_runs_nothing_and_saves_nothing():
-    store = MemoryStore()
-    body = behind(streaming, store=store)(environ_of(), lambda *_: None)
-    body.close()
-    assert repr(store) == "<MemoryStore of 0 records>"
-
-
-def test_two_streams_at_once_keep_apart():
-    def app(environ, start_response):
-        start_response("200 OK", [PLAIN])
-        environ["session"]["who"] = environ["PATH_INFO"]
-        yield b"one"
-        yield environ["session"]["who"].encode()
-
-    middleware = behind(app)
-    servers = [Server(middleware, environ_of(path)) for path in ("/alice", "/bob")]
-    bodies = [iter(server.app(server.environ, server.start_response)) for server in servers]
-    for _ in range(2):
-        for server, body in zip(servers, bodies, strict=True):
-            server.write(next(body))
-    assert [read(server.answer().token)["who"] for server in servers] == ["/alice", "/bob"]
-    assert [server.parts[1] for server in servers] == [b"/alice", b"/bob"]
-
-
-def test_two_generators_of_two_middlewares_wait_for_each_other():
-    def app(environ, start_response):
-        start_response("200 OK", [PLAIN])
-        environ["one"]["a"] = 1
-        environ["two"]["b"] = 2
-        yield b"part"
-
-    def stack(inner):
-        two = SessionMiddleware(inner, secret_key=KEY, environ_key="two", cookie_name="two", salt="two")
-        return SessionMiddleware(two, secret_key=KEY, environ_key="one", cookie_name="one", salt="one")
-
-    answer = visit(between_validators(stack, app, ["one", "two"]))
-    assert [cookie.partition("=")[0] for cookie in answer.cookies] == ["two", "one"]
-
-
-def test_a_permanent_session_that_a_stream_never_touches_is_refreshed(clock):
-    def app(environ, start_response):
-        start_response("200 OK", [PLAIN])
-        yield b"part"
-
-    token = token_of({"_permanent": True})
-    clock.advance(10)
-    answer = visit(guarded(app), cookie=f"session={token}")
-    assert (read(answer.token), answer.token != token) == ({"_permanent": True}, True)

@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from session_mw import MemoryStore, SessionMiddleware
-from support.wsgi import KEY, PLAIN, Server, guarded, page, read, token_of, visit
+from support.tokens import KEY, read, token_of
+from support.wsgi import PLAIN, Server, guarded, page, visit
 
 
 def nothing(session):
@@ -145,7 +146,7 @@ def test_an_error_page_after_the_headers_obeys_its_own_cache_control(permanent):
 
 # The application's own cookies
 
-RIVALS = [
+SAME_NAME = [
     "session=theirs",
     "session=theirs; Path=/",
     "session=",
@@ -157,10 +158,10 @@ RIVALS = [
 OTHERS = ["other=session", "sessions=1; Path=/", "SESSION=1", "xsession=1", "a=1; session=2", "=session"]
 
 
-@pytest.mark.parametrize("rival", RIVALS)
+@pytest.mark.parametrize("duplicate", SAME_NAME)
 @pytest.mark.parametrize("name", ["Set-Cookie", "set-cookie"])
-def test_the_sessions_cookie_takes_the_place_of_the_apps(rival, name, caplog):
-    answer = visit(guarded(page(write, (name, rival), ("Set-Cookie", "other=1"))))
+def test_the_sessions_cookie_takes_the_place_of_the_apps(duplicate, name, caplog):
+    answer = visit(guarded(page(write, (name, duplicate), ("Set-Cookie", "other=1"))))
     ours, other = sorted(answer.cookies, key=lambda cookie: cookie.startswith("other"))
     assert other == "other=1"
     assert read(ours.partition("=")[2].partition(";")[0]) == {"a": 1}
@@ -170,11 +171,11 @@ def test_the_sessions_cookie_takes_the_place_of_the_apps(rival, name, caplog):
     assert "theirs" not in record.getMessage()
 
 
-@pytest.mark.parametrize("rival", RIVALS)
+@pytest.mark.parametrize("duplicate", SAME_NAME)
 @pytest.mark.parametrize("do", [nothing, len])
-def test_where_the_session_is_not_sent_the_apps_cookie_passes(rival, do, caplog):
-    answer = visit(guarded(page(do, ("Set-Cookie", rival))))
-    assert answer.cookies == [rival]
+def test_where_the_session_is_not_sent_the_apps_cookie_passes(duplicate, do, caplog):
+    answer = visit(guarded(page(do, ("Set-Cookie", duplicate))))
+    assert answer.cookies == [duplicate]
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 

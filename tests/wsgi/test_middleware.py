@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import gc
-import logging
 
 import pytest
 
 from session_mw import (
     ConfigurationError,
-    MemoryStore,
     MissingSession,
     Session,
     SessionError,
     SessionManager,
     SessionMiddleware,
-    SessionUnavailable,
     get_session,
 )
+from support.tokens import KEY, OTHER_KEY, read
 from support.validators import between_validators
-from support.wsgi import KEY, OTHER_KEY, PLAIN, Server, Visitor, environ_of, guarded, page, read, token_of, visit
+from support.visitors import Visitor
+from support.wsgi import PLAIN, Server, environ_of, guarded, page, visit
 
 
 def count(session):
@@ -27,13 +26,15 @@ def count(session):
     return session["visits"]
 
 
-def test_a_session_survives_between_two_requests_of_a_visitor():
-    visitor = Visitor(guarded(page(count)))
+@pytest.mark.parametrize("store", [None, "memory://"])
+def test_a_session_survives_between_two_requests_of_a_visitor(store):
+    visitor = Visitor(guarded(page(count), store=store, secret_key=KEY))
     assert [visitor.get().body for _ in range(3)] == [b"1", b"2", b"3"]
 
 
-def test_two_visitors_have_sessions_of_their_own():
-    app = guarded(page(count))
+@pytest.mark.parametrize("store", [None, "memory://"])
+def test_two_visitors_have_sessions_of_their_own(store):
+    app = guarded(page(count), store=store, secret_key=KEY)
     alice, bob = Visitor(app), Visitor(app)
     alice.get()
     assert (alice.get().body, bob.get().body) == (b"2", b"1")
@@ -80,6 +81,12 @@ def test_a_wrong_argument_is_told_when_the_middleware_is_made(arguments):
 def test_a_key_in_the_place_of_the_app_is_told():
     with pytest.raises(ConfigurationError, match="callable"):
         SessionMiddleware(KEY)
+
+
+@pytest.mark.parametrize("wrong", [SessionManager, "sqlite:///sessions.db", SessionMiddleware(page(count), KEY)])
+def test_sessions_that_are_not_a_manager_are_refused(wrong):
+    with pytest.raises(ConfigurationError, match="sessions is a SessionManager, not"):
+        SessionMiddleware(page(count), sessions=wrong)
 
 
 def test_get_session_finds_the_session():
@@ -140,108 +147,6 @@ def test_a_key_that_something_else_has_taken_is_told_at_the_first_request(taken)
         SessionMiddleware(page(), secret_key=KEY)(environ, lambda *_: None)
 
 
-# One environ, several requests
-
-
-def test_an_environ_that_is_served_twice_gives_two_sessions():
-    app = SessionMiddleware(page(count), secret_key=KEY)
-    environ = environ_of()
-    first, second = Server(app, environ).run(), Server(app, environ).run()
-    assert read(first.token) == read(second.token) == {"visits": 1}
-
-
-def test_webob_can_ask_twice_with_one_request():
-    webob = pytest.importorskip("webob")
-    app = SessionMiddleware(page(count), secret_key=KEY)
-    request = webob.Request.blank("/")
-    answers = [request.get_response(app) for _ in range(2)]
-    assert [answer.body for answer in answers] == [b"1", b"1"]
-    assert all("session=" in answer.headers["Set-Cookie"] for answer in answers)
-
-
-def raises(environ, start_response):
-    raise ZeroDivisionError
-
-
-def raises_while_streaming(environ, start_response):
-    raise ZeroDivisionError
-    yield b""
-
-
-def raises_after_a_part(environ, start_response):
-    start_response("200 OK", [PLAIN])
-    yield b"part"
-    raise ZeroDivisionError
-
-
-def cannot_be_saved(environ, start_response):
-    environ["session"]["a"] = object()
-    start_response("200 OK", [PLAIN])
-    return [b""]
-
-
-def cannot_be_saved_while_streaming(environ, start_response):
-    environ["session"]["a"] = object()
-    start_response("200 OK", [PLAIN])
-    yield b"part"
-
-
-def starts_nothing(environ, start_response):
-    return []
-
-
-def starts_nothing_while_streaming(environ, start_response):
-    return iter([])
-
-
-FAILING = [
-    raises,
-    raises_while_streaming,
-    raises_after_a_part,
-    cannot_be_saved,
-    cannot_be_saved_while_streaming,
-    starts_nothing,
-    starts_nothing_while_streaming,
-]
-
-
-@pytest.mark.parametrize("failing", FAILING)
-@pytest.mark.parametrize("store", [None, "memory://"])
-def test_after_a_failure_the_same_environ_can_be_served_again(failing, store):
-    apps = iter([failing, page(count)])
-    app = SessionMiddleware(lambda *args: next(apps)(*args), secret_key=KEY, store=store)
-    environ = environ_of()
-    with pytest.raises((ZeroDivisionError, TypeError, IndexError)):
-        Server(app, environ).run()
-    second = Server(app, environ).run()
-    assert second.body == b"1"
-    assert second.token
-
-
-def test_after_a_stream_that_failed_and_was_not_closed_the_same_environ_can_be_served_again():
-    def failing(environ, start_response):
-        yield b"part" if 1 / 0 else b""
-
-    apps = iter([failing, page(count)])
-    app = SessionMiddleware(lambda *args: next(apps)(*args), secret_key=KEY)
-    environ = environ_of()
-    with pytest.raises(ZeroDivisionError):
-        next(iter(app(environ, lambda *_: None)))
-    assert Server(app, environ).run().token
-
-
-def test_after_an_answer_that_nobody_read_the_same_environ_can_be_served_again():
-    def streaming(environ, start_response):
-        start_response("200 OK", [PLAIN])
-        yield b"part"
-
-    apps = iter([streaming, page(count)])
-    app = SessionMiddleware(lambda *args: next(apps)(*args), secret_key=KEY)
-    environ = environ_of()
-    app(environ, lambda *_: None).close()
-    assert Server(app, environ).run().token
-
-
 # Several middlewares
 
 
@@ -265,12 +170,6 @@ def test_two_such_middlewares_with_another_one_between_them_are_told_at_the_firs
     outer = SessionMiddleware(lambda *request: inner(*request), secret_key=OTHER_KEY, cookie_name="other")
     with pytest.raises(ConfigurationError, match="another SessionMiddleware is around this one"):
         Server(outer).run()
-
-
-@pytest.mark.parametrize("wrong", [SessionManager, "sqlite:///sessions.db", SessionMiddleware(page(count), KEY)])
-def test_sessions_that_are_no_manager_are_refused(wrong):
-    with pytest.raises(ConfigurationError, match="sessions is a SessionManager, not"):
-        SessionMiddleware(page(count), sessions=wrong)
 
 
 def test_two_middlewares_live_side_by_side(caplog):
@@ -337,66 +236,3 @@ def test_a_request_leaves_nothing_to_the_garbage_collector(store):
 
 def sessions_alive():
     return len([found for found in gc.get_objects() if isinstance(found, Session)])
-
-
-@pytest.mark.parametrize("environ", [{}, {"HTTP_COOKIE": ""}, {"HTTP_COOKIE": f"session={token_of({'a': 1})}"}])
-def test_open_is_content_with_a_cookie_header(environ):
-    sessions = SessionManager(KEY)
-    session = sessions.open(environ)
-    session["b"] = 1
-    assert [name for name, _ in sessions.commit(session)] == ["Vary", "Set-Cookie"]
-
-
-def test_open_is_content_with_a_cookie_header_of_two_genuine_ones():
-    sessions = SessionManager(KEY)
-    session = sessions.open({"HTTP_COOKIE": "; ".join(f"session={token_of({'n': n})}" for n in range(2))})
-    session["b"] = 1
-    (vary, cookie) = sessions.commit(session)
-    assert (vary[1], read(cookie[1].partition("=")[2].partition(";")[0])) == ("Cookie", {"b": 1})
-
-
-# Without a key
-
-
-def test_without_a_key_a_session_reads_as_empty_and_sends_no_header():
-    middleware = guarded(page(lambda session: (len(session), session.get("a"), session.permanent)), sessions=no_key())
-    answer = visit(middleware, cookie=f"session={token_of({'a': 1})}")
-    assert (answer.body, answer.headers) == (b"(0, None, False)", [PLAIN])
-
-
-def no_key():
-    return SessionManager()
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda s: s.__setitem__("a", 1),
-        lambda s: s.__delitem__("a"),
-        lambda s: s.pop("a", None),
-        lambda s: s.popitem(),
-        lambda s: s.setdefault("a", 1),
-        lambda s: s.update(a=1),
-        lambda s: s.clear(),
-        lambda s: s.__ior__({"a": 1}),
-        lambda s: s.invalidate(),
-        lambda s: s.regenerate_id(),
-        lambda s: setattr(s, "permanent", True),
-    ],
-)
-def test_without_a_key_a_write_says_what_to_set(write):
-    with pytest.raises(SessionUnavailable, match=r"session is unavailable.*secret_key"):
-        visit(guarded(page(write), sessions=no_key()))
-
-
-def test_a_store_needs_no_key():
-    visitor = Visitor(guarded(page(count), store=MemoryStore()))
-    assert [visitor.get().body for _ in range(2)] == [b"1", b"2"]
-
-
-def test_no_log_line_of_a_normal_visit(caplog):
-    caplog.set_level(logging.DEBUG, "session_mw")
-    visitor = Visitor(guarded(page(count)))
-    visitor.get()
-    visitor.get()
-    assert caplog.records == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -11,7 +9,8 @@ hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import strategies as st  # noqa: E402
 
 from session_mw import MemoryStore, SessionMiddleware  # noqa: E402
-from support.wsgi import KEY, PLAIN, Server, environ_of, read  # noqa: E402
+from support.tokens import KEY, read  # noqa: E402
+from support.wsgi import PLAIN, Server, environ_of, exc_info_of  # noqa: E402
 
 # What an app can do before it returns, between its parts, and in close().
 STEPS = st.sampled_from(["start", "restart", "restart without error", "write", "write nothing", "change", "raise"])
@@ -55,7 +54,7 @@ class Script:
         if step == "start" and self.write is None:
             self.write = self.start("200 OK", [PLAIN])
         elif step == "restart":
-            self.write = self.start("500 Oops", [PLAIN, ("X-Error", "1")], exc_info())
+            self.write = self.start("500 Oops", [PLAIN, ("X-Error", "1")], exc_info_of(Refused()))
         elif step == "restart without error":
             self.write = self.start("200 Again", [PLAIN])
         elif step.startswith("write") and self.write is not None:
@@ -64,13 +63,6 @@ class Script:
             self.session["changes"] = self.session.get("changes", 0) + 1
         elif step == "raise":
             raise Refused
-
-
-def exc_info():
-    try:
-        raise Refused
-    except Refused:
-        return sys.exc_info()
 
 
 class Closing:

@@ -1,4 +1,4 @@
-"""Many threads on one middleware never see each other's data."""
+"""Many threads on one manager never see each other's data."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from session_mw import MemoryStore, SessionMiddleware, SQLiteStore
-from support.wsgi import KEY, PLAIN, Visitor, read, visit
+from session_mw import MemoryStore, SessionManager, SQLiteStore
+from support.tokens import KEY, read, token_in
+from support.visitors import Client, Visitor
+from support.wsgi import PLAIN, guarded, visit
 
 THREADS = 32
 
@@ -68,39 +70,32 @@ def together(work):
 
 
 @pytest.mark.parametrize("app", [whose, streamed])
-@pytest.mark.parametrize("settings", [{}, {"absolute_lifetime": 3600}], ids=["plain", "absolute"])
+@pytest.mark.parametrize("settings", [{}, {"absolute_lifetime": 3600}, {"store": "memory://"}], ids=str)
 def test_threads_keep_their_visitors_apart(app, settings):
-    middleware = SessionMiddleware(app, secret_key=KEY, **settings)
-    tokens = together(lambda name: visits_of(middleware, name, 12))
+    served = guarded(app, **settings)
+    tokens = together(lambda name: visits_of(served, name, 12))
     assert len(set(tokens)) == THREADS
     assert HEADERS == [PLAIN, ("Vary", "Accept")]
 
 
-@pytest.mark.parametrize("app", [whose, streamed])
-def test_threads_keep_stored_visitors_apart(app):
-    middleware = SessionMiddleware(app, secret_key=KEY, store=MemoryStore())
-    tokens = together(lambda name: visits_of(middleware, name, 12))
-    assert len(set(tokens)) == THREADS
-
-
 def test_threads_keep_visitors_in_sqlite_apart(tmp_path):
     store = SQLiteStore(str(tmp_path / "sessions.db"))
-    middleware = SessionMiddleware(whose, secret_key=KEY, store=store)
-    assert len(set(together(lambda name: visits_of(middleware, name, 3)))) == THREADS
+    served = guarded(whose, store=store)
+    assert len(set(together(lambda name: visits_of(served, name, 3)))) == THREADS
     store.close()
 
 
-def test_threads_that_are_refused_keep_nobody_from_their_session():
-    """Genuine, forged and missing cookies through one manager's signer."""
-    middleware = SessionMiddleware(whose, secret_key=KEY)
+def test_threads_whose_cookies_are_rejected_keep_nobody_from_their_session():
+    """Authentic, forged and missing cookies through one manager's signer."""
+    served = guarded(whose)
 
     def work(name):
-        visitor = Visitor(middleware)
+        visitor = Visitor(served)
         for visits in range(12):
             assert visitor.get(name).body == repr([name if visits else None, visits, [name] * visits]).encode()
             signed, _, signature = visitor.jar["session"].rpartition(".")
             forged = f"{signed}.{signature[::-1]}"
-            assert visit(middleware, name, f"session={forged}").body == b"[None, 0, []]"
+            assert visit(served, name, f"session={forged}").body == b"[None, 0, []]"
         return read(visitor.jar["session"])
 
     assert [data["visits"] for data in together(work)] == [12] * THREADS
@@ -112,8 +107,26 @@ def test_parallel_requests_of_one_visitor_on_different_keys_are_all_saved():
         start_response("200 OK", [PLAIN])
         return [str(len(environ["session"])).encode()]
 
-    middleware = SessionMiddleware(app, secret_key=KEY, store=MemoryStore())
-    visitor = Visitor(middleware)
+    served = guarded(app, store=MemoryStore())
+    visitor = Visitor(served)
     visitor.get("/first")
-    together(lambda name: visit(middleware, name, visitor.cookie))
+    together(lambda name: visit(served, name, visitor.cookie))
     assert int(visitor.get("/last").body) == THREADS + 2
+
+
+def test_threads_with_one_manager_keep_the_attributes_of_their_requests_apart():
+    sessions = SessionManager(KEY, absolute_lifetime=86400)
+
+    def work(name):
+        scheme = "https" if len(name) % 2 else "http"
+        client = Client(sessions)
+        client.do(lambda s: s.update(name=name, _permanent=True))
+        for count in range(60):
+            session = sessions.open({"HTTP_COOKIE": client.cookie, "wsgi.url_scheme": scheme})
+            assert (session["name"], session.get("count", 0)) == (name, count)
+            session["count"] = count + 1
+            headers = sessions.commit(session)
+            assert ("; Secure;" in headers[1][1]) == (scheme == "https")
+            client.token = token_in(headers)
+
+    together(work)

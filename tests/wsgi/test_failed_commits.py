@@ -1,34 +1,22 @@
-"""A session that cannot be saved, and a change that comes too late."""
+"""What the server sees where the session cannot be saved: nothing of the response."""
 
 from __future__ import annotations
 
-import logging
-import random
 import sys
 
 import pytest
 
-from session_mw import CookieTooLarge, MemoryStore, NotSerializable, SessionMiddleware, StoreError
-from support.responding import Body, behind, exc_info_of, stored
-from support.wsgi import KEY, PLAIN, Server, Visitor, environ_of, guarded, read, token_of, visit
+from session_mw import CookieTooLarge, MemoryStore, NotSerializable, StoreError
+from support.stores import unreachable
+from support.tokens import noise, read
+from support.visitors import Visitor, stored
+from support.wsgi import PLAIN, Body, Server, behind, environ_of, exc_info_of, guarded
 
 HTML = ("Content-Type", "text/html")
 
 
-class Broken(MemoryStore):
-    """A store whose server is down."""
-
-    def create(self, *args, **kwargs):
-        raise StoreError("down")
-
-    load = update = touch = delete = create
-
-
-# A commit that fails
-
-
 def too_large(session):
-    session["a"] = random.Random(1).randbytes(9000).hex()
+    session["a"] = noise(18_000)
 
 
 def not_serializable(session):
@@ -38,7 +26,8 @@ def not_serializable(session):
 UNSAVED = [
     pytest.param(too_large, CookieTooLarge, lambda: None, id="too large"),
     pytest.param(not_serializable, NotSerializable, lambda: None, id="not serializable"),
-    pytest.param(lambda session: session.update(a=1), StoreError, Broken, id="store is down"),
+    pytest.param(not_serializable, NotSerializable, MemoryStore, id="not serializable in a store"),
+    pytest.param(lambda session: session.update(a=1), StoreError, unreachable, id="store is down"),
 ]
 
 
@@ -50,7 +39,7 @@ def test_where_the_session_cannot_be_saved_nothing_is_sent(change, error, store,
         start_response("200 OK", [PLAIN])
         return kind([b"part"])
 
-    server = Server(guarded(app, secret_key=KEY, store=store()))
+    server = Server(guarded(app, store=store()))
     with pytest.raises(error):
         server.run()
     assert (server.starts, server.parts) == ([], [])
@@ -77,7 +66,7 @@ def test_where_the_session_cannot_be_saved_write_raises(change, error, store):
         start_response("200 OK", [PLAIN])(b"part")
         return []
 
-    server = Server(guarded(app, secret_key=KEY, store=store()))
+    server = Server(guarded(app, store=store()))
     with pytest.raises(error):
         server.run()
     assert (server.starts, server.parts) == ([], [])
@@ -94,7 +83,7 @@ def test_an_app_whose_write_raised_can_send_an_error_page(change, error, store):
             start_response("503 Service Unavailable", [HTML], sys.exc_info())
         return [b"sorry"]
 
-    server = Server(guarded(app, secret_key=KEY, store=store()))
+    server = Server(guarded(app, store=store()))
     answer = server.run()
     assert (answer.status, answer.body, answer.cookies) == ("503 Service Unavailable", b"sorry", [])
     assert len(server.starts) == 1
@@ -116,7 +105,7 @@ def test_after_the_error_page_of_a_failed_write_a_change_is_late_and_the_environ
         del session["a"]
         return []
 
-    middleware = SessionMiddleware(app, KEY)
+    middleware = behind(app)
     environ = environ_of()
     assert Server(middleware, environ).run().status == "500 Oops"
     assert "the session was changed after the response's headers were sent" in caplog.text
@@ -176,41 +165,10 @@ def test_an_app_that_goes_on_after_a_failed_write_sends_no_page_either(change, e
             write(b"part")
         return [b"as if nothing had been"]
 
-    server = Server(guarded(app, secret_key=KEY, store=store()))
+    server = Server(guarded(app, store=store()))
     with pytest.raises(error):
         server.run()
     assert server.starts == []
-
-
-def test_an_outer_middleware_can_make_an_outage_a_503():
-    def outer(environ, start_response):
-        try:
-            return inner(environ, start_response)
-        except StoreError:
-            start_response("503 Service Unavailable", [PLAIN])
-            return [b"later"]
-
-    def app(environ, start_response):
-        environ["session"]["a"] = 1
-        start_response("200 OK", [PLAIN])
-        return [b""]
-
-    inner = guarded(app, store=Broken())
-    answer = visit(outer)
-    assert (answer.status, answer.headers) == ("503 Service Unavailable", [PLAIN])
-
-
-def test_an_app_can_make_an_outage_a_503():
-    def app(environ, start_response):
-        try:
-            environ["session"]["a"] = 1
-        except StoreError:
-            start_response("503 Service Unavailable", [PLAIN])
-            return [b"later"]
-        raise AssertionError("no error")
-
-    answer = visit(guarded(app, store=Broken()), cookie="session=" + "A" * 43)
-    assert (answer.status, answer.cookies, answer.vary) == ("503 Service Unavailable", [], ["Cookie"])
 
 
 def test_a_server_that_refuses_the_headers_sees_the_iterable_closed():
@@ -228,59 +186,17 @@ def test_a_server_that_refuses_the_headers_sees_the_iterable_closed():
     assert body.closed == 1
 
 
-# Late changes are told
-
-
-def late(change):
-    """The body runs after the headers are out; ``line`` is where it changes the session."""
-
+def test_close_is_called_once_where_a_late_start_cannot_be_saved():
     def app(environ, start_response):
-        start_response("200 OK", [PLAIN])
-        return stream(environ["session"])
+        def begin():
+            start_response("200 OK", [PLAIN])
+            return b"part"
 
-    def stream(session):
-        yield b"part"
-        change(session)
-        yield b"end"
+        environ["session"]["a"] = object()
+        bodies.append(Body(begin))
+        return bodies[0]
 
-    return app
-
-
-LATE = {
-    "setitem": lambda s: s.__setitem__("a", 2),
-    "delitem": lambda s: s.__delitem__("a"),
-    "pop": lambda s: s.pop("a"),
-    "popitem": lambda s: s.popitem(),
-    "setdefault": lambda s: s.setdefault("b", 2),
-    "update": lambda s: s.update(a=2),
-    "ior": lambda s: s.__ior__({"a": 2}),
-    "clear": lambda s: s.clear(),
-    "invalidate": lambda s: s.invalidate(),
-    "regenerate_id": lambda s: s.regenerate_id(),
-    "permanent": lambda s: setattr(s, "permanent", True),
-    "principal": lambda s: setattr(s, "principal", "42"),
-    "modified": lambda s: setattr(s, "modified", True),
-}
-
-
-@pytest.mark.parametrize("change", LATE.values(), ids=LATE)
-def test_a_late_change_is_logged_with_the_place_that_made_it(change, caplog):
-    answer = visit(guarded(late(change)), cookie=f"session={token_of({'a': 1})}")
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    assert f"{__file__}:{change.__code__.co_firstlineno}" in record.getMessage()
-    assert answer.cookies == []
-
-
-READINGS = [lambda s: s.get("a"), lambda s: s.pop("none", None), lambda s: s.setdefault("a")]
-
-
-@pytest.mark.parametrize("read_late", READINGS)
-def test_a_late_reading_is_not_logged_as_a_change(read_late, caplog):
-    visit(guarded(late(read_late)), cookie=f"session={token_of({'a': 1})}")
-    assert "changed" not in caplog.text
-
-
-def test_a_late_change_shows_no_data_of_the_session(caplog):
-    visit(guarded(late(lambda s: s.update(secret="confidential"))), cookie=f"session={token_of({'a': 1})}")
-    assert "confidential" not in caplog.text
+    bodies = []
+    with pytest.raises(NotSerializable):
+        Server(behind(app)).run()
+    assert bodies[0].closed == 1
