@@ -261,7 +261,7 @@ class LazyDict(dict[str, Any]):
             if self._state is None:
                 self._open()
         except StoreError as error:
-            return f"<{type(self).__name__} that could not be loaded: {error}>"
+            return f"<session that could not be loaded: {error}>"
         if not self._changes:
             self._changes = EXPOSED
         return dict.__repr__(self)

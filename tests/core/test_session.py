@@ -233,7 +233,7 @@ def test_an_encoder_that_reads_the_raw_dict_raises_and_never_writes_an_empty_obj
 
 def test_code_that_goes_around_the_methods_never_sees_an_empty_dict(sessions):
     session = opened(sessions)
-    assert dict.__len__(session) == 1
+    assert dict.__len__(session) > 0
     assert not session.accessed
 
 

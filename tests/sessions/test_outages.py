@@ -30,7 +30,7 @@ def test_a_store_that_is_down_is_an_error_at_the_first_touch_and_at_every_other(
     assert client.data() == {"a": 1, "cart": ["apple"]}
 
 
-def test_a_failed_load_raises_again_at_the_next_touch_and_never_gives_an_empty_session(client, store):
+def test_a_failed_load_raises_at_every_touch_of_that_request_and_never_gives_an_empty_session(client, store):
     session = client.open()
     store.fail("load")
     for touch in (len, json.dumps, dict, lambda s: s.get("a"), lambda s: s.update(b=1)):
@@ -38,7 +38,27 @@ def test_a_failed_load_raises_again_at_the_next_touch_and_never_gives_an_empty_s
             touch(session)
         assert session.accessed
     store.before.clear()
-    assert session == {"a": 1, "cart": ["apple"]}
+    assert client.open() == {"a": 1, "cart": ["apple"]}
+
+
+def test_a_store_that_failed_is_not_asked_again_in_the_same_request(client, store):
+    session = client.open()
+    store.fail("load")
+    with pytest.raises(StoreError, match="the store is down"):
+        session.get("a")
+    store.before.clear()
+    store.calls.clear()
+    assert repr(session) == "<session that could not be loaded: the store is down>"
+    with pytest.raises(StoreError, match="the store is down"):
+        session["a"] = 2
+    assert store.calls == []
+    assert client.data() == {"a": 1, "cart": ["apple"]}
+
+
+def test_a_repr_of_a_session_whose_store_is_down_says_so_and_raises_nothing(client, store):
+    session = client.open()
+    store.fail("load")
+    assert "could not be loaded: the store is down" in repr(session)
 
 
 def test_a_store_that_is_down_is_an_error_and_nothing_is_sent():
