@@ -26,7 +26,7 @@ _OTHERS = (
 )
 _LOCKED = "there are no locks: parallel changes to different keys of a stored session are merged when they are saved"
 _SWEPT = "stores remove what has expired by themselves or by the command: session-mw sweep URL"
-_SETTING = "the cookie's attributes are settings, the same for all sessions: cookie_domain, cookie_path, cookie_secure and so on"
+_SETTING = "the cookie's attributes are settings, the same for all sessions: cookie_domain, cookie_path and others"
 _FORMAT = "a session is always written as JSON by the manager; dict(session) is a plain copy of it"
 _FLASH = "from session_mw.flash import flash, pop_flashes, peek_flashes; they take the session as their first argument"
 _TOKEN = "from session_mw.csrf import csrf_token; csrf_token(session) makes a token for a page"  # noqa: S105  a sentence
