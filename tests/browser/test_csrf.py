@@ -73,6 +73,9 @@ class Shop:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         session = environ["session"]
+        if environ["PATH_INFO"] == "/back":
+            start_response("303 See Other", [("Location", "/read")])
+            return []
         if environ["PATH_INFO"] == "/login":
             session["user"] = "ann"
         if environ["REQUEST_METHOD"] == "POST":
@@ -143,3 +146,15 @@ def test_a_form_of_a_trusted_site_passes(browser: Browser, serve_by: Serve) -> N
     bank[0] = with_form_to(f"{site}/pay")
     assert "'order': 'paid'" in sent_from(other, browser, "order")
     assert shop.said == [("cross-site" if site.startswith("https") else None, other)]
+
+
+def test_a_visitor_who_comes_back_with_a_post_has_the_session_after_a_redirect(
+    browser: Browser, serve_by: Serve
+) -> None:
+    shop = Shop()
+    bank: list[Any] = [None]
+    other = serve_by(lambda environ, start_response: bank[0](environ, start_response), "www.bank.test")
+    site = serve_by(guarded(shop, trusted_origins=[other]))
+    bank[0] = with_form_to(f"{site}/back")
+    browser.get(f"{site}/login")
+    assert "{'user': 'ann'}" in sent_from(other, browser, "{")
