@@ -191,18 +191,19 @@ def test_the_view_from_pyramid_shows_each_message_once(run):
         assert "Expires=" in answer.cookies[0]
 
 
-def test_a_view_of_django_has_the_session_of_the_environ(run):
+def test_a_view_of_django_has_the_session_of_the_environ(run, monkeypatch):
     pytest.importorskip("django")
     configure_django()
+    from django.conf import settings
     from django.http import HttpResponse
-    from django.test import override_settings
     from django.urls import path
 
     def index(request):
         request.session["visits"] = request.session.get("visits", 0) + 1
         return HttpResponse(f"visit {request.session['visits']}")
 
-    with override_settings(ROOT_URLCONF=(path("", index),), MIDDLEWARE=["coming_from.session_of_the_environ"]):
-        visitor = Visitor(run("django")["application"])
-        assert [visitor.get().body for _ in range(2)] == [b"visit 1", b"visit 2"]
+    monkeypatch.setattr(settings, "ROOT_URLCONF", (path("", index),))
+    monkeypatch.setattr(settings, "MIDDLEWARE", ["coming_from.session_of_the_environ"])
+    visitor = Visitor(run("django")["application"])
+    assert [visitor.get().body for _ in range(2)] == [b"visit 1", b"visit 2"]
     assert list(visitor.jar) == ["websession"]
