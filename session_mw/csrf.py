@@ -17,9 +17,18 @@ import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from session_mw.csrf_form import submitted_token
+from session_mw.csrf_origin import (
+    browser_objects,
+    browser_vouches,
+    origin_is_foreign,
+    read_origin,
+    read_trusted_origins,
+    referer_is_foreign,
+)
+from session_mw.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,16 +37,13 @@ CSRF_KEY = "_csrf_token"
 
 _log = logging.getLogger("session_mw")
 _ANSWER = b"The CSRF check failed: reload the page and send the form again.\n"
+_NO_CSRF = "its session has no CSRF secret"
+_BAD_CSRF = "its CSRF token is missing or wrong"
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110, 9.2.1
 # 33 bytes are 44 characters and 66 are 88, without spare bits: two spellings are two tokens.
 _SECRET_BYTES = 33
 _SECRET = re.compile(r"[A-Za-z0-9_-]{44}")
 _MASKED = re.compile(r"[A-Za-z0-9_-]{88}")
-_AUTHORITY = r"([^\x00-\x20\x7f-\U0010ffff/?#@:\\,\[\]]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?"
-_HOST = re.compile(_AUTHORITY)
-_ORIGIN = re.compile(rf"([A-Za-z][A-Za-z0-9+.-]*)://{_AUTHORITY}")
-_REFERER = re.compile(rf"{_ORIGIN.pattern}(?:[/?#][^\x00-\x20\x7f]*)?")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def csrf_token(session: MutableMapping[str, Any]) -> str:
@@ -94,18 +100,35 @@ def check_csrf(environ: WSGIEnvironment, session: Mapping[str, Any] | None, subm
 
 
 class CSRFMiddleware:
-    """WSGI middleware that checks every unsafe request, inside ``SessionMiddleware``.
+    """WSGI middleware that lets unsafe requests in from this site only, inside ``SessionMiddleware``.
 
         app = SessionMiddleware(CSRFMiddleware(app), secret_key=KEY)
 
-    A request whose method is not GET, HEAD, OPTIONS or TRACE and that :func:`check_csrf`
-    refuses never reaches the app; the answer is 403 in plain text.
+    GET, HEAD, OPTIONS and TRACE always pass. Of any other request the browser says where it comes from:
+
+    - ``Sec-Fetch-Site`` is ``same-origin`` or ``none``, or it is missing and ``Origin`` is the request's own scheme,
+      host and port: it passes. It needs no token, and the session is not touched.
+    - ``Sec-Fetch-Site`` is ``same-site`` or ``cross-site``, or ``Origin`` is ``null``, another one or malformed: it is
+      refused, with or without a token.
+    - It says nothing (an old browser, or a program): a valid token is needed, as :func:`check_csrf` has it.
+
+    What is refused never reaches the app; the answer is 403 in plain text, which names the reason.
+
+    ``Origin`` is compared with ``wsgi.url_scheme`` and ``HTTP_HOST``: behind a proxy that ends TLS, the server has to
+    be told whom to believe, so that they are what the browser sees. No ``X-Forwarded-…`` is read here.
 
     Args:
         app: The WSGI app.
         environ_key: Where the session is in the environ.
         exempt: Called with the environ of an unsafe request; a true answer lets it pass
             unchecked, for clients that are no browsers and bring their own proof.
+        tokens: ``"fallback"``: asked for where the browser says nothing. ``"always"``: every unsafe request has to
+            pass :func:`check_csrf`, whatever the browser says.
+        trusted_origins: Other origins, each ``scheme://host[:port]``, whose requests pass without a token, for
+            example a payment service that sends its visitors back with a POST.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
     """
 
     def __init__(
@@ -114,10 +137,16 @@ class CSRFMiddleware:
         environ_key: str = "session",
         *,
         exempt: Callable[[WSGIEnvironment], bool] | None = None,
+        tokens: Literal["fallback", "always"] = "fallback",
+        trusted_origins: Iterable[str] = (),
     ) -> None:
+        if tokens not in ("fallback", "always"):
+            raise ConfigurationError(f"tokens is 'fallback' or 'always', not {tokens!r}")
         self.app = app
         self.environ_key = environ_key
         self.exempt = exempt
+        self.tokens = tokens
+        self.trusted_origins = read_trusted_origins(trusted_origins)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Pass the request on, or answer 403.
@@ -130,48 +159,44 @@ class CSRFMiddleware:
                 f"CSRFMiddleware found no session at environ[{self.environ_key!r}]; put it inside "
                 "SessionMiddleware: SessionMiddleware(CSRFMiddleware(app), ...), with the same environ_key"
             )
-        reason = None if self._passes_unchecked(environ) else _refusal(environ, environ[self.environ_key])
+        reason = None if self._passes_unchecked(environ) else self._refusal(environ)
         if reason is None:
             return self.app(environ, start_response)
         _log.info("CSRF: refused a request: %s", reason)
-        start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(_ANSWER)))])
-        return [_ANSWER]
+        answer = _ANSWER if self.tokens == "always" else _answer(reason)
+        start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
+        return [answer]
 
     def _passes_unchecked(self, environ: WSGIEnvironment) -> bool:
         return environ.get("REQUEST_METHOD") in _SAFE_METHODS or bool(self.exempt and self.exempt(environ))
+
+    def _refusal(self, environ: WSGIEnvironment) -> str | None:
+        if self.trusted_origins and read_origin(environ.get("HTTP_ORIGIN")) in self.trusted_origins:
+            return None
+        if self.tokens == "fallback":
+            reason = browser_objects(environ)
+            if reason is not None or browser_vouches(environ):
+                return reason
+        return _refusal(environ, environ[self.environ_key])
+
+
+def _answer(reason: str) -> bytes:
+    remedy = " Reload the page and send the form again." if reason in (_NO_CSRF, _BAD_CSRF) else ""
+    return f"The CSRF check failed: the request was refused because {reason}.{remedy}\n".encode("ascii")
 
 
 def _refusal(environ: WSGIEnvironment, session: Mapping[str, Any] | None, submitted: object = None) -> str | None:
     """Why the request is refused, in words that hold nothing of the client's."""
     if "cross-site" in str(environ.get("HTTP_SEC_FETCH_SITE", "")).lower():
         return "the browser says that it comes from another site"
-    if _is_foreign(environ, "HTTP_ORIGIN", _ORIGIN) or _is_foreign(environ, "HTTP_REFERER", _REFERER):
+    if origin_is_foreign(environ) or referer_is_foreign(environ):
         return "its Origin or Referer is not this site's"
     secret = _stored_secret(session)
     if secret is None:
-        return "its session has no CSRF secret"
+        return _NO_CSRF
     if not _fits(secret, submitted_token(environ) if submitted is None else submitted):
-        return "its CSRF token is missing or wrong"
+        return _BAD_CSRF
     return None
-
-
-def _is_foreign(environ: WSGIEnvironment, name: str, pattern: re.Pattern[str]) -> bool:
-    if name not in environ:
-        return False
-    found = pattern.fullmatch(str(environ[name]))
-    return found is None or _origin(*found.groups()) != _own_origin(environ)
-
-
-def _own_origin(environ: WSGIEnvironment) -> tuple[str, str, int | None] | None:
-    """Scheme, host and port of this request (PEP 3333, URL Reconstruction)."""
-    host = environ.get("HTTP_HOST") or f"{environ.get('SERVER_NAME')}:{environ.get('SERVER_PORT')}"
-    found = _HOST.fullmatch(str(host))
-    return found and _origin(str(environ.get("wsgi.url_scheme")), *found.groups())
-
-
-def _origin(scheme: str, host: str, port: str | None) -> tuple[str, str, int | None]:
-    scheme = scheme.lower()
-    return scheme, host.lower(), int(port) if port else _DEFAULT_PORTS.get(scheme)
 
 
 def _stored_secret(session: Mapping[str, Any] | None) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from session_mw import SessionMiddleware
+from support.django_project import configure_django
 from support.tokens import KEY
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -50,11 +51,16 @@ def _logging_as_before() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_logging_as_before")
+# Flask-Login 0.6.3, when it sets its remember cookie
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = code_of(page)
-    for package in dict.fromkeys(_IMPORT.findall(code)):
+    packages = dict.fromkeys(_IMPORT.findall(code))
+    for package in packages:
         pytest.importorskip(package)
+    if "django" in packages:
+        configure_django()
     monkeypatch.setenv("SECRET_KEY", KEY)
     # Pages that open a store in a file name it without a directory.
     monkeypatch.chdir(tmp_path)

@@ -307,7 +307,7 @@ def call(app, environ):
 
 @pytest.fixture
 def protected(session, between_validators):
-    return between_validators(lambda app: put_session(session, CSRFMiddleware(app)), echo)
+    return between_validators(lambda app: put_session(session, CSRFMiddleware(app, tokens="always")), echo)
 
 
 class Input(io.BytesIO):
@@ -361,7 +361,7 @@ def test_without_a_session_in_the_environ_the_error_says_what_to_do(method):
 
 def test_a_refusal_is_logged_with_its_reason_and_without_what_the_client_sent(session, caplog):
     caplog.set_level(logging.INFO, logger="session_mw")
-    app = put_session(session, CSRFMiddleware(echo))
+    app = put_session(session, CSRFMiddleware(echo, tokens="always"))
     call(app, request(HTTP_X_CSRF_TOKEN="EVIL\r\nline"))
     call(app, request(HTTP_ORIGIN="http://EVIL", HTTP_X_CSRF_TOKEN=csrf_token(session)))
 

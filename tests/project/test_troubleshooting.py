@@ -1,0 +1,106 @@
+"""What docs/troubleshooting.md says of the log is what the log says."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from pathlib import Path
+
+import pytest
+from itsdangerous import URLSafeTimedSerializer
+
+from session_mw import CookieTooLarge, SessionManager
+from support.wsgi import KEY, OTHER_KEY, token_of
+
+PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(\w+)` \| (DEBUG|INFO|WARNING) \|", PAGE, flags=re.M)
+HOUR = 3600
+
+
+def cookie_of(reason, clock):
+    """A Cookie header, and the settings of a manager that refuses it for that reason."""
+    cookie = f"session={token_of({'a': 1})}"
+    match reason:
+        case "bad_signature":
+            return f"session={token_of({'a': 1}, OTHER_KEY)}", {}
+        case "malformed":
+            return "session=crumbs", {}
+        case "expired":
+            clock.now += HOUR
+            return cookie, {"lifetime": HOUR - 1}
+        case "future":
+            clock.now -= HOUR
+            return cookie, {}
+        case "unknown":
+            return "session=" + "A" * 43, {"store": "memory://"}
+        case "ambiguous":
+            return f"{cookie}; session={token_of({'a': 2})}", {}
+        case "bad_payload":
+            signing = {"key_derivation": "hmac"}
+            token = URLSafeTimedSerializer(KEY, "cookie-session", signer_kwargs=signing).dumps([1])
+            return f"session={token}", {}
+    raise AssertionError(reason)
+
+
+@pytest.mark.parametrize(("reason", "level"), ROWS)
+def test_a_reason_is_logged_at_the_level_that_the_page_says(reason, level, clock, caplog):
+    caplog.set_level(logging.DEBUG, logger="session_mw")
+    header, settings = cookie_of(reason, clock)
+    session = SessionManager(KEY, **settings).open({"HTTP_COOKIE": header})
+
+    assert session == {}
+    ((_, levelno, message),) = caplog.record_tuples
+    assert re.fullmatch(rf"session cookie refused: {reason} \(fingerprint [0-9a-f]{{12}}\)", message)
+    assert logging.getLevelName(levelno) == level
+
+
+def test_the_page_has_all_reasons():
+    assert [reason for reason, _ in ROWS] == (
+        "bad_signature malformed expired future unknown ambiguous bad_payload".split()
+    )
+
+
+def test_the_line_that_the_page_shows_has_the_shape_of_the_one_that_is_logged():
+    (line,) = re.findall(r"^```text\n(.*)\n```$", PAGE, flags=re.M)
+
+    assert re.fullmatch(r"session cookie refused: bad_signature \(fingerprint [0-9a-f]{12}\)", line)
+
+
+def test_a_key_of_each_worker_is_seen_in_the_log(caplog):
+    caplog.set_level(logging.INFO, logger="session_mw")
+    workers = [SessionManager(KEY), SessionManager(OTHER_KEY)]
+    session = workers[0].open({})
+    session["user"] = "ann"
+    cookie = dict(workers[0].commit(session))["Set-Cookie"].partition(";")[0]
+
+    assert workers[0].open({"HTTP_COOKIE": cookie}) == {"user": "ann"}
+    assert workers[1].open({"HTTP_COOKIE": cookie}) == {}
+    assert "session cookie refused: bad_signature" in caplog.text
+
+
+def test_a_memory_of_each_worker_is_seen_in_the_log(caplog):
+    caplog.set_level(logging.INFO, logger="session_mw")
+    workers = [SessionManager(store="memory://"), SessionManager(store="memory://")]
+    session = workers[0].open({})
+    session["user"] = "ann"
+    cookie = dict(workers[0].commit(session))["Set-Cookie"].partition(";")[0]
+
+    assert workers[1].open({"HTTP_COOKIE": cookie}) == {}
+    assert "session cookie refused: unknown" in caplog.text
+
+
+def test_the_cookie_of_a_store_has_43_characters():
+    sessions = SessionManager(store="memory://")
+    session = sessions.open({})
+    session["big"] = "x" * 9000
+
+    assert len(dict(sessions.commit(session))["Set-Cookie"].partition(";")[0]) == len("session=") + 43
+
+
+def test_over_4096_bytes_the_error_names_the_largest_keys():
+    sessions = SessionManager(KEY)
+    session = sessions.open({})
+    session["cart"] = secrets.token_urlsafe(5000)
+    with pytest.raises(CookieTooLarge, match=r"4096.*cart"):
+        sessions.commit(session)
