@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from itertools import cycle, islice, repeat
 from typing import Any, TypeAlias
 
@@ -53,23 +52,6 @@ def singly(work: Work) -> Callable[[int], float]:
     return timed
 
 
-def request(app: App, environ: Environ) -> Work:
-    """A call that serves one request."""
-    return lambda: app(environ.copy(), start_response)
-
-
-def call_timer(work: Work) -> Callable[[int], float]:
-    """Times a number of calls, in µs for each."""
-
-    def timed(calls: int) -> float:
-        began = time.perf_counter()
-        for _ in repeat(None, calls):
-            work()
-        return (time.perf_counter() - began) / calls * 1e6
-
-    return timed
-
-
 def by_turns(timers: Mapping[str, Callable[[int], float]], *, rounds: int, turn_us: float) -> Rounds:
     """Time all by turns, so that a slow moment of the machine slows all alike.
 
@@ -77,25 +59,18 @@ def by_turns(timers: Mapping[str, Callable[[int], float]], *, rounds: int, turn_
         rounds: How often each has its turn.
         turn_us: About how long a turn is, in microseconds.
     """
-    with without_collector():
-        counts = {name: max(1, int(turn_us / _first_look(timer))) for name, timer in timers.items()}
-        found: Rounds = {name: [] for name in timers}
-        for number in range(rounds):
-            order = list(timers)[:: 1 if number % 2 else -1]
-            for name in order:
-                found[name].append(timers[name](counts[name]))
-    return found
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Keep the garbage collector from running in one contender's turn because of another's objects."""
+    # The collector would run in one contender's turn because of another's objects.
     gc.collect()
     gc.disable()
     try:
-        yield
+        counts = {name: max(1, int(turn_us / _first_look(timer))) for name, timer in timers.items()}
+        found: Rounds = {name: [] for name in timers}
+        for number in range(rounds):
+            for name in list(timers)[:: 1 if number % 2 else -1]:
+                found[name].append(timers[name](counts[name]))
     finally:
         gc.enable()
+    return found
 
 
 def typical(rounds: Rounds, name: str) -> float:
