@@ -48,6 +48,7 @@ from scenarios import (
     WRITE,
     App,
     Environ,
+    Scenario,
     environ_of,
     sized,
 )
@@ -97,8 +98,12 @@ def count() -> Counts:
         # Every second file is of what prepares the next case.
         files = [output.with_name(f"{output.name}.{2 * n}") for n in range(1, len(CASES) + 2)]
         empty, *rest = [_total(file) // REQUESTS for file in files]
-    names = [f"{scenario.name} {size:,} B" for scenario, size in CASES]
-    return {name: instructions - empty for name, instructions in zip(names, rest, strict=True)}
+    return {name_of(*case): instructions - empty for case, instructions in zip(CASES, rest, strict=True)}
+
+
+def name_of(scenario: Scenario, size: int) -> str:
+    """What a case is called in the record."""
+    return f"{scenario.name} {size:,} B"
 
 
 def _total(file: Path) -> int:
