@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sqlite3
-import statistics
 import tempfile
 import threading
 import time
@@ -23,7 +22,7 @@ from reports import Report, Table, micro
 from scenarios import KEY, READ, READ_STRANGERS, WRITE, Contender, Environ, Scenario, environ_of, sized
 from session_mw import MemoryStore, SessionMiddleware, open_store
 from session_mw.protocols import Store
-from timing import by_turns, request_timer, singly, start_response
+from timing import by_turns, request_timer, singly, start_response, undisturbed
 
 Curve: TypeAlias = dict[int, float]
 """Microseconds per request by how much there is."""
@@ -66,8 +65,8 @@ def run(quick: bool, full: bool) -> Report:
     report = Report("growth", "Growth")
     report.tables = [_table(panel) for panel in panels]
     report.notes.append(
-        "Medians in µs per request. The exponent is the slope from the middle column to the last on logarithmic axes: "
-        "0 is flat, 1 is linear."
+        "Lower quartiles in µs per request. The exponent is the slope from the middle column to the last on "
+        "logarithmic axes: 0 is flat, 1 is linear."
     )
     curves = [(panel.axis, name, curve) for panel in panels for name, curve in panel.curves.items()]
     steep = [f"{axis}, {name}" for axis, name, curve in curves if exponent(curve) > 1]
@@ -84,9 +83,9 @@ def exponent(curve: Curve) -> float:
     return math.log(curve[last] / curve[middle]) / math.log(last / middle)
 
 
-def _medians(timers: Mapping[str, Callable[[int], float]], rounds: int) -> Curve:
+def _curve(timers: Mapping[str, Callable[[int], float]], rounds: int) -> Curve:
     found = by_turns(timers, rounds=rounds, turn_us=2000)
-    return {int(name): statistics.median(took) for name, took in found.items()}
+    return {int(name): undisturbed(took) for name, took in found.items()}
 
 
 def _in_a_store(filled: Mapping[int, dict[str, Any]], rounds: int) -> Iterator[tuple[str, Curve]]:
@@ -94,12 +93,12 @@ def _in_a_store(filled: Mapping[int, dict[str, Any]], rounds: int) -> Iterator[t
     store = in_store("memory", MemoryStore())
     for scenario in (READ, WRITE):
         timers = {str(n): _timer(store, scenario, data | {"user_id": 424, "visits": 17}) for n, data in filled.items()}
-        yield scenario.name, _medians(timers, rounds)
+        yield scenario.name, _curve(timers, rounds)
 
 
 def _by_bytes(rounds: int) -> Iterator[tuple[str, Curve]]:
     for scenario in (READ, READ_STRANGERS, WRITE):
-        yield scenario.name, _medians({str(n): _timer(OURS, scenario, sized(n)) for n in BYTES}, rounds)
+        yield scenario.name, _curve({str(n): _timer(OURS, scenario, sized(n)) for n in BYTES}, rounds)
 
 
 def _timer(contender: Contender, scenario: Scenario, data: dict[str, Any]) -> Callable[[int], float]:
@@ -113,7 +112,7 @@ def _by_fallbacks(rounds: int) -> Curve:
         app = SessionMiddleware(application(READ.touch), KEY, secret_key_fallbacks=old)
         cookies = [log_in(OURS, data, old[-1] if old else KEY) for data in of_strangers(sized(100))]
         timers[str(count)] = request_timer(app, *(_believed(app, cookie) for cookie in cookies))
-    return _medians(timers, rounds)
+    return _curve(timers, rounds)
 
 
 def _by_duplicates(rounds: int) -> Curve:
@@ -121,7 +120,7 @@ def _by_duplicates(rounds: int) -> Curve:
     authentic = log_in(OURS, sized(100))
     forged = [log_in(OURS, sized(100), f"{n:02d}" + KEY) for n in range(max(DUPLICATES))]
     jars = {str(n): "; ".join([*forged[: n - 1], authentic]) for n in DUPLICATES}
-    return _medians({n: request_timer(app, _believed(app, jar)) for n, jar in jars.items()}, rounds)
+    return _curve({n: request_timer(app, _believed(app, jar)) for n, jar in jars.items()}, rounds)
 
 
 def _believed(app: Any, cookie: str) -> Environ:
@@ -137,7 +136,7 @@ def _by_threads(scenario: Scenario, rounds: int) -> Curve:
     for _ in range(1 + rounds // 3):
         for count in THREADS:
             found[count].append(_threaded(timer, count))
-    return {count: statistics.median(took) for count, took in found.items()}
+    return {count: undisturbed(took) for count, took in found.items()}
 
 
 def _threaded(timer: Callable[[int], float], count: int) -> float:
@@ -169,7 +168,7 @@ def _by_records(rounds: int, quick: bool, full: bool) -> dict[str, Curve]:
             fitting = [n for n in counts if label != "files" or n <= 10_000]
             timers = {str(n): singly(_visits(fill(stack, f"{directory}/{label}{n}", n))) for n in fitting}
             found = by_turns(timers, rounds=rounds, turn_us=4000)
-            curves[label] = {int(n): statistics.median(took) for n, took in found.items()}
+            curves[label] = {int(n): undisturbed(took) for n, took in found.items()}
     return curves
 
 

@@ -66,9 +66,9 @@ def run(quick: bool) -> Report:
     report = Report("in_process", "In process")
     report.tables = [*(_times(found, size) for size in SIZES), promises_table(_promises(found))]
     report.notes.append(
-        "µs per request, medians of interleaved rounds, each contender in a process of its own; same environ for all, "
-        "garbage collector off. A ratio is the median of the rounds' ratios. *Flask* is its session interface alone, "
-        "*Flask, whole* an application with one view. Peers that keep no refresh of their own are told to save. One "
+        "µs per request, lower quartiles of interleaved rounds, each contender in a process of its own; same "
+        "environ for all, garbage collector off. *Flask* is its session interface alone, *Flask, whole* an "
+        "application with one view. Peers that keep no refresh of their own are told to save. One "
         "visitor comes again and again, as a browser does that fetches a page and what is in it; with *strangers* 400 "
         "take turns, so that session_mw, which keeps what was in the last 256 tokens, knows none."
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice, repeat
 from typing import Any, TypeAlias
 
@@ -35,11 +34,7 @@ def request_timer(app: App, *environs: Environ) -> Callable[[int], float]:
 
 
 def singly(work: Work) -> Callable[[int], float]:
-    """Times each call by itself, and tells the lower quartile in µs.
-
-    For calls that wait for a server or a disk: those that had to wait for other processes
-    as well say nothing of the others.
-    """
+    """Times each call by itself, in µs: for calls that wait for a server or a disk."""
 
     def timed(calls: int) -> float:
         clock, took = time.perf_counter, []
@@ -47,7 +42,7 @@ def singly(work: Work) -> Callable[[int], float]:
             began = clock()
             work()
             took.append(clock() - began)
-        return sorted(took)[len(took) // 4] * 1e6
+        return undisturbed(took) * 1e6
 
     return timed
 
@@ -73,14 +68,19 @@ def by_turns(timers: Mapping[str, Callable[[int], float]], *, rounds: int, turn_
     return found
 
 
+def undisturbed(took: Sequence[float]) -> float:
+    """The lower quartile: what had to wait for other processes as well says nothing of this one."""
+    return sorted(took)[len(took) // 4]
+
+
 def typical(rounds: Rounds, name: str) -> float:
-    """The median in microseconds."""
-    return statistics.median(rounds[name])
+    """What a contender takes, in microseconds."""
+    return undisturbed(rounds[name])
 
 
 def ratio(rounds: Rounds, name: str, to: str) -> float:
-    """How many times as long one takes as another: the median of the rounds' ratios."""
-    return statistics.median(a / b for a, b in zip(rounds[name], rounds[to], strict=True))
+    """How many times as long one takes as another."""
+    return typical(rounds, name) / typical(rounds, to)
 
 
 def _first_look(timer: Callable[[int], float]) -> float:
