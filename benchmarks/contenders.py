@@ -1,12 +1,12 @@
-"""The application that is measured: alone, behind session_mw, and behind the floor."""
+"""The application that is measured, alone and behind session_mw; the peers are in ``peers.py``."""
 
 from __future__ import annotations
 
-from floor import Floor
 from scenarios import BODY, HEADERS, STATUS, App, Contender, Environ, Scenario, StartResponse, Touch
 from session_mw import SessionMiddleware
+from session_mw.protocols import Store
 
-FORMAT = "Flask's cookie"
+FLASKS_COOKIE = "Flask's cookie"
 
 
 def application(touch: Touch | None) -> App:
@@ -22,7 +22,7 @@ def application(touch: Touch | None) -> App:
 
 
 def bare(scenario: Scenario, key: str) -> App:
-    """The application alone; its session is a plain dict that nobody keeps."""
+    """The application alone, without any session and without a look whether it touches one."""
 
     def app(environ: Environ, start_response: StartResponse) -> list[bytes]:
         start_response(STATUS, HEADERS)
@@ -31,16 +31,19 @@ def bare(scenario: Scenario, key: str) -> App:
     return app
 
 
-def ours(scenario: Scenario, key: str) -> App:
-    """session_mw with its defaults."""
+def in_cookie(scenario: Scenario, key: str) -> App:
+    """session_mw with its defaults: all in a signed cookie."""
     return SessionMiddleware(application(scenario.touch), key, refresh_each_request=scenario.refresh)
 
 
-def floor(scenario: Scenario, key: str) -> App:
-    """The least that keeps the bytes."""
-    return Floor(application(scenario.touch), key, scenario.refresh)
+def in_store(label: str, store: Store) -> Contender:
+    """session_mw with its defaults and one store for all its applications."""
+
+    def build(scenario: Scenario, key: str) -> App:
+        return SessionMiddleware(application(scenario.touch), store=store)
+
+    return Contender(f"session_mw, {label}", build)
 
 
 BARE = Contender("bare app", bare)
-OURS = Contender("session_mw", ours, FORMAT)
-FLOOR = Contender("floor", floor, FORMAT)
+OURS = Contender("session_mw", in_cookie, FLASKS_COOKIE)

@@ -1,25 +1,85 @@
-"""Contenders with a cookie format of their own: Starlette, Beaker, Pyramid, Django."""
+"""Contenders that keep all in a cookie: Flask, and Starlette, Beaker, Pyramid, Django with formats of their own."""
 
 from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import django
+import flask
 from beaker.middleware import SessionMiddleware as BeakerMiddleware
 from django.conf import settings as django_settings
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoMiddleware
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse
+from flask.sessions import SecureCookieSessionInterface, SessionInterface
 from pyramid.request import Request as PyramidRequest
 from pyramid.response import Response as PyramidResponse
 from pyramid.session import SignedCookieSessionFactory
 from starlette.middleware.sessions import SessionMiddleware as StarletteMiddleware
 
-from scenarios import BODY, HEADERS, KEY, STATUS, App, Contender, Environ, Scenario, StartResponse
+from contenders import FLASKS_COOKIE
+from scenarios import BODY, HEADERS, KEY, STATUS, App, Contender, Environ, Scenario, StartResponse, Touch
 
 RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS]
+
+
+def flask_application(scenario: Scenario, key: str) -> flask.Flask:
+    """A Flask application with the settings that are our defaults."""
+    app = flask.Flask("benchmark")
+    app.config.update(SECRET_KEY=key, SESSION_COOKIE_SAMESITE="Lax", SESSION_REFRESH_EACH_REQUEST=scenario.refresh)
+    return app
+
+
+def interface_shell(app: flask.Flask, interface: SessionInterface, touch: Touch | None) -> App:
+    """A session interface of Flask's kind in a WSGI shell: no routing, no contexts, no signals."""
+
+    def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        request = app.request_class(environ)
+        session: Any = interface.open_session(app, request)
+        if touch is not None:
+            # Flask's own property flask.session does this
+            session.accessed = True
+            touch(session)
+        response = app.response_class(BODY, headers=HEADERS)
+        interface.save_session(app, session, response)
+        return response(environ, start_response)
+
+    return serve
+
+
+def flask_interface(scenario: Scenario, key: str) -> App:
+    """Flask's own cookie sessions, without the rest of Flask."""
+    app = flask_application(scenario, key)
+    # Flask's JSON sorts its keys only within an application context, where a request always is.
+    app.app_context().push()
+    return interface_shell(app, SecureCookieSessionInterface(), scenario.touch)
+
+
+def flask_whole(scenario: Scenario, key: str) -> App:
+    """A Flask application with one view."""
+    return with_view(flask_application(scenario, key), scenario.touch)
+
+
+def with_view(app: flask.Flask, touch: Touch | None) -> App:
+    """Give an application its view, and serve it as a server does."""
+
+    def view() -> tuple[bytes, list[tuple[str, str]]]:
+        if touch is not None:
+            touch(flask.session)
+        return BODY[0], HEADERS
+
+    app.add_url_rule("/", view_func=view)
+
+    def serve(environ: Environ, start_response: StartResponse) -> list[bytes]:
+        closing: Any = app(environ, start_response)
+        parts = list(closing)
+        closing.close()
+        return parts
+
+    return serve
 
 
 def starlette(scenario: Scenario, key: str) -> App:
@@ -124,7 +184,6 @@ def pyramid(scenario: Scenario, key: str) -> App:
 
 def django_cookie(scenario: Scenario, key: str) -> App:
     """Django's middleware with signed_cookies on Django's request, without routing and views."""
-    _configure_django()
 
     def view(request: Any) -> HttpResponse:
         if scenario.touch is not None:
@@ -144,20 +203,18 @@ def django_cookie(scenario: Scenario, key: str) -> App:
     return serve
 
 
-def _configure_django() -> None:
-    if django_settings.configured:
-        return
-    django_settings.configure(
-        SECRET_KEY=KEY,
-        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-        SESSION_COOKIE_NAME="session",
-        ALLOWED_HOSTS=["*"],
-        LOGGING_CONFIG=None,
-    )
-    django.setup()
-    logging.getLogger("django").setLevel(logging.ERROR)
+django_settings.configure(
+    SECRET_KEY=KEY,
+    SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
+    SESSION_COOKIE_NAME="session",
+    ALLOWED_HOSTS=["*"],
+    LOGGING_CONFIG=None,
+)
+django.setup()
+logging.getLogger("django").setLevel(logging.ERROR)
 
-
+FLASK = Contender("Flask", flask_interface, FLASKS_COOKIE)
+FLASK_WHOLE = Contender("Flask, whole", flask_whole, FLASKS_COOKIE)
 STARLETTE = Contender("Starlette", starlette)
 BEAKER = Contender("Beaker, cookie", beaker)
 PYRAMID = Contender("Pyramid", pyramid)

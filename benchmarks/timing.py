@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice, repeat
 from typing import Any, TypeAlias
 
@@ -36,11 +34,7 @@ def request_timer(app: App, *environs: Environ) -> Callable[[int], float]:
 
 
 def singly(work: Work) -> Callable[[int], float]:
-    """Times each call by itself, and tells the lower quartile in µs.
-
-    For calls that wait for a server or a disk: those that had to wait for other processes
-    as well say nothing of the others.
-    """
+    """Times each call by itself, in µs: for calls that wait for a server or a disk."""
 
     def timed(calls: int) -> float:
         clock, took = time.perf_counter, []
@@ -48,24 +42,7 @@ def singly(work: Work) -> Callable[[int], float]:
             began = clock()
             work()
             took.append(clock() - began)
-        return sorted(took)[len(took) // 4] * 1e6
-
-    return timed
-
-
-def request(app: App, environ: Environ) -> Work:
-    """A call that serves one request."""
-    return lambda: app(environ.copy(), start_response)
-
-
-def call_timer(work: Work) -> Callable[[int], float]:
-    """Times a number of calls, in µs for each."""
-
-    def timed(calls: int) -> float:
-        began = time.perf_counter()
-        for _ in repeat(None, calls):
-            work()
-        return (time.perf_counter() - began) / calls * 1e6
+        return undisturbed(took) * 1e6
 
     return timed
 
@@ -77,35 +54,33 @@ def by_turns(timers: Mapping[str, Callable[[int], float]], *, rounds: int, turn_
         rounds: How often each has its turn.
         turn_us: About how long a turn is, in microseconds.
     """
-    with without_collector():
-        counts = {name: max(1, int(turn_us / _first_look(timer))) for name, timer in timers.items()}
-        found: Rounds = {name: [] for name in timers}
-        for number in range(rounds):
-            order = list(timers)[:: 1 if number % 2 else -1]
-            for name in order:
-                found[name].append(timers[name](counts[name]))
-    return found
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Keep the garbage collector from running in one contender's turn because of another's objects."""
+    # The collector would run in one contender's turn because of another's objects.
     gc.collect()
     gc.disable()
     try:
-        yield
+        counts = {name: max(1, int(turn_us / _first_look(timer))) for name, timer in timers.items()}
+        found: Rounds = {name: [] for name in timers}
+        for number in range(rounds):
+            for name in list(timers)[:: 1 if number % 2 else -1]:
+                found[name].append(timers[name](counts[name]))
     finally:
         gc.enable()
+    return found
+
+
+def undisturbed(took: Sequence[float]) -> float:
+    """The lower quartile: what had to wait for other processes as well says nothing of this one."""
+    return sorted(took)[len(took) // 4]
 
 
 def typical(rounds: Rounds, name: str) -> float:
-    """The median in microseconds."""
-    return statistics.median(rounds[name])
+    """What a contender takes, in microseconds."""
+    return undisturbed(rounds[name])
 
 
 def ratio(rounds: Rounds, name: str, to: str) -> float:
-    """How many times as long one takes as another: the median of the rounds' ratios."""
-    return statistics.median(a / b for a, b in zip(rounds[name], rounds[to], strict=True))
+    """How many times as long one takes as another."""
+    return typical(rounds, name) / typical(rounds, to)
 
 
 def _first_look(timer: Callable[[int], float]) -> float:

@@ -8,6 +8,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any
 
 try:
+    # There a second interpreter reads foreign memory, so that an except comes too late (docs/decisions/002).
     if sys.version_info[:2] == (3, 12):
         raise ImportError("CPython 3.12 may crash where a second interpreter loads msgspec (mod_wsgi)")
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
