@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from session_mw.commands.audit_chapter7 import judge_sessions
 from session_mw.commands.audit_cookie import judge_cookie
 from session_mw.commands.audit_stores import judge_store
-from session_mw.commands.findings import FAIL, OK, UNITS, WARN, Finding
+from session_mw.commands.findings import FAIL, OK, WARN, Finding, span
 from session_mw.secret_keys import is_weak, key_bytes
 from session_mw.settings import Settings
 
@@ -27,9 +28,9 @@ def audit(settings: Settings) -> list[Finding]:
     return [
         *_keys(settings),
         *_token(settings),
-        _log_out(settings),
         *judge_cookie(settings),
         *_lifetimes(settings),
+        *judge_sessions(settings),
         *judge_store(settings),
         *_beside_flask(settings),
     ]
@@ -93,21 +94,18 @@ def _token(settings: Settings) -> Iterator[Finding]:
     elif settings.secret_key is not None:
         why = "the visitor can read the session: keep no secrets in it, or set encrypt=True or a store"
         yield Finding("encrypt", "off: signed only", WARN, why, "ASVS 14.3.3")
+        why = "the signature is verified before anything in the token is used"
+        yield Finding("signature", "HMAC", OK, why, "ASVS 9.1.1")
         weak = settings.digest == "sha1"
-        why = "Flask's; no attack on HMAC-SHA1 is known, but SHA-1 is being retired" if weak else "an approved hash"
-        yield Finding("digest", settings.digest, WARN if weak else OK, why, "ASVS 9.1.1, 11.4.1")
-
-
-def _log_out(settings: Settings) -> Finding:
-    if settings.store is not None:
-        return Finding("log-out", "removes the record", OK, "a copy of the cookie is of no use then", "ASVS 7.4.1")
-    why = "a copy of the cookie stays valid after log-out, until the lifetime ends; only a store can end it"
-    return Finding("log-out", "forgets the cookie", WARN, why, "ASVS 7.4.1")
+        why = (
+            'Flask\'s; HMAC-SHA1 is unbroken, but no approved hash any more: digest="sha256", which Flask does not read'
+        )
+        yield Finding("digest", settings.digest, FAIL if weak else OK, why if weak else "approved", "ASVS 11.4.1")
 
 
 def _lifetimes(settings: Settings) -> Iterator[Finding]:
     idle, absolute, leeway = settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds
-    yield Finding("lifetime", _span(idle), *_idle(settings, idle), "ASVS 7.3.1; RFC 6265bis 5.5")
+    yield Finding("lifetime", span(idle), *_idle(settings, idle), "ASVS 7.3.1; RFC 6265bis 5.5")
     yield Finding("absolute_lifetime", *_absolute(absolute), "ASVS 7.3.2")
     yield Finding("refresh_each_request", *_refresh(settings), "ASVS 7.3.1")
     yield Finding("leeway", f"{leeway} s", *_leeway(leeway), "ASVS 9.2.1")
@@ -122,7 +120,7 @@ def _refresh(settings: Settings) -> tuple[str, str, str]:
 
 def _leeway(seconds: int) -> tuple[str, str]:
     if seconds > 300:
-        return WARN, "tokens from the future are accepted for longer"
+        return FAIL, "tokens whose time has not come are accepted for minutes; let the servers' clocks be set (NTP)"
     return OK, "how far other servers' clocks may be ahead"
 
 
@@ -139,13 +137,8 @@ def _absolute(seconds: int | None) -> tuple[str, str, str]:
     if seconds is None:
         return "none", WARN, "a session that is used never ends, a stolen one neither"
     if seconds > 366 * DAY:
-        return _span(seconds), WARN, "longer than a year; a stolen session is good for that long"
-    return _span(seconds), OK, "after that time the visitor logs in again, whatever happens"
-
-
-def _span(seconds: int) -> str:
-    size, unit = next(unit for unit in UNITS if seconds % unit[0] == 0)
-    return f"{seconds // size} {unit}{'' if seconds == size else 's'}"
+        return span(seconds), WARN, "longer than a year; a stolen session is good for that long"
+    return span(seconds), OK, "after that time the visitor logs in again, whatever happens"
 
 
 def _beside_flask(settings: Settings) -> Iterator[Finding]:
