@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -25,6 +26,8 @@ from session_mw.secret_keys import generate
 from session_mw.session import check_principal
 from session_mw.version import __version__
 
+_TOKEN_LIKE_AN_OPTION = re.compile(r"-[A-Za-z0-9._-]{42,}")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
@@ -33,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 where what was looked at is bad, missing or cannot be reached; 2 for wrong
         arguments; 130 after Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    # One token in 64 begins as an option does; without a name before its "=" it is the same token.
+    options = _parser().parse_args([f"={text}" if _TOKEN_LIKE_AN_OPTION.fullmatch(text) else text for text in given])
     try:
         status: int = options.run(options)
         sys.stdout.flush()

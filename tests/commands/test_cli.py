@@ -403,6 +403,14 @@ def test_a_session_that_the_store_does_not_have_is_told_as_that(capsys, stored):
     assert "43 letters" in capsys.readouterr().err
 
 
+def test_a_token_may_begin_as_an_option_does(capsys, stored):
+    for token in ("-" * 43, "-" + "x" * 42):
+        assert main(["inspect", token, "--store", stored[0]]) == 1
+        assert "no session has the id" in capsys.readouterr().err
+    assert main(["inspect", "-" * 43]) == 1
+    assert "a stored session's id" in capsys.readouterr().err
+
+
 # Version and help
 
 
