@@ -5,32 +5,45 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 
+from session_mw.commands import stored
 from session_mw.commands.audit import audit
+from session_mw.commands.audit_chapter7 import APPLICATIONS_OWN
 from session_mw.commands.audit_ini import PREFIX
 from session_mw.commands.audit_target import find_target
-from session_mw.commands.findings import FAIL, as_table
-from session_mw.commands.inspect import KEY_VARIABLE, as_text, find_tokens, inspect
-from session_mw.commands.sweep import URL_VARIABLE, Bar, counted, open_existing, sweep
+from session_mw.commands.existing import URL_VARIABLE, existing_store
+from session_mw.commands.findings import FAIL, as_table, summary
+from session_mw.commands.inspect import as_text, find_tokens, inspect
+from session_mw.commands.stored import KEY_VARIABLE, Format
+from session_mw.commands.sweep import Bar, counted, sweep
+from session_mw.commands.times import date
 from session_mw.exceptions import SessionError
 from session_mw.protocols import is_sweepable
 from session_mw.secret_keys import generate
+from session_mw.session import check_principal
+from session_mw.version import __version__
+
+_TOKEN_LIKE_AN_OPTION = re.compile(r"-[A-Za-z0-9._-]{42,}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0; 1 where what was looked at is bad; 2 for wrong arguments; 130 after Ctrl-C.
+        The exit status: 0; 1 where what was looked at is bad, missing or cannot be reached; 2 for wrong
+        arguments; 130 after Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    # One token in 64 begins as an option does; without a name before its "=" it is the same token.
+    options = _parser().parse_args([f"={text}" if _TOKEN_LIKE_AN_OPTION.fullmatch(text) else text for text in given])
     try:
         status: int = options.run(options)
         sys.stdout.flush()
     except SessionError as error:
-        print(f"session-mw: {error}", file=sys.stderr)
+        print(f"session-mw: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -43,11 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="session-mw", description="Tools for session_mw.")
+    parser.add_argument("--version", action="version", version=f"session-mw {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     keygen = commands.add_parser("keygen", help="print a new secret key")
     keygen.set_defaults(run=_keygen)
     _add_inspect(commands.add_parser("inspect", help="show what stands in a session cookie", description=_INSPECT))
     _add_audit(commands.add_parser("audit", help="tell what is weak in a configuration", description=_AUDIT))
+    _add_sessions(commands.add_parser("sessions", help="list a principal's sessions", description=_SESSIONS))
+    _add_end(commands.add_parser("end", help="end a session, or all of a principal", description=_END))
     _add_sweep(commands.add_parser("sweep", help="remove expired sessions from a store", description=_SWEEP))
     return parser
 
@@ -57,26 +73,59 @@ def _keygen(options: argparse.Namespace) -> int:
     return 0
 
 
-_INSPECT = f"""Show the three parts of a token, its data, when it was signed, and whether it verifies.
-The key is read from the environment variable {KEY_VARIABLE}, never from the command line,
-where other users of the machine could see it."""
+_FORMAT = f"""The key of encrypted ones is read from the environment variable {KEY_VARIABLE}, never from the
+command line, where other users of the machine could see it."""
+_STORE = f"""A URL that holds a password is best given in the environment variable {URL_VARIABLE}: others can see the
+command line. No file, directory or table is made."""
+
+
+def _add_url(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "url", nargs="?", default=os.environ.get(URL_VARIABLE), help=f"sqlite:///sessions.db, say (${URL_VARIABLE})"
+    )
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cookie-name", metavar="NAME", help="the cookie's name (session, or what TOKEN's line says)")
+    parser.add_argument("--salt", default=Format().salt, help="the site's salt (%(default)s)")
+
+
+def _format_of(options: argparse.Namespace, name: str = "") -> Format:
+    lifetime = getattr(options, "lifetime", Format().lifetime)
+    return Format(options.cookie_name or name or Format().cookie_name, options.salt, lifetime)
+
+
+_INSPECT = f"""Show what a session cookie holds: of a signed token the three parts, its data, when it was signed and
+whether it verifies; of an encrypted one the data, with the key; with --store the stored session whose id the cookie is.
+{_FORMAT} The exit status is 1 where a token does not verify or cannot be opened."""
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", metavar="TOKEN", help="a token, or a Cookie: or Set-Cookie: line; - reads stdin")
-    parser.add_argument("--salt", default="cookie-session", help="the salt it was signed with (%(default)s)")
+    parser.add_argument(
+        "--store",
+        nargs="?",
+        metavar="URL",
+        const=os.environ.get(URL_VARIABLE, ""),
+        help=f"where the session is stored; without URL, ${URL_VARIABLE}",
+    )
+    _add_format(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_inspect)
 
 
 def _inspect(options: argparse.Namespace) -> int:
     text = _standard_input() if options.text == "-" else options.text
-    token, *others = find_tokens(text)
-    report = inspect(token, salt=options.salt)
+    found, *others = find_tokens(text, stored=options.store is not None, cookie_name=options.cookie_name)
+    if options.store is None:
+        report = inspect(found, _format_of(options, found.name))
+    else:
+        with existing_store(options.store) as store:
+            report = inspect(found, _format_of(options, found.name), store)
     print(json.dumps(report, indent=2) if options.json else as_text(report))
     if others:
         print(f"session-mw: {len(others)} more there; of two genuine ones, none is trusted", file=sys.stderr)
-    return 1 if report["verified"] is False else 0
+    return int(report["data"] is None or report["verified"] is False)
 
 
 _AUDIT = f"""Judge a configuration by OWASP ASVS 5.0 and RFC 6265bis; the exit status is 1 where something fails.
@@ -94,28 +143,90 @@ def _add_audit(parser: argparse.ArgumentParser) -> None:
 
 def _audit(options: argparse.Namespace) -> int:
     findings = audit(find_target(options.target))
-    print(json.dumps([finding._asdict() for finding in findings], indent=2) if options.json else as_table(findings))
+    if options.json:
+        print(json.dumps([finding._asdict() for finding in findings], indent=2))
+    else:
+        print(f"{as_table(findings)}\n\n{summary(findings, APPLICATIONS_OWN)}")
     return int(any(finding.verdict == FAIL for finding in findings))
 
 
+_SESSIONS = f"""List the live sessions of a principal, the last used first: id, when it began, when it was last used
+(to a tenth of the lifetime), and its label, if it has one. {_FORMAT}
+{_STORE}"""
+
+
+def _add_sessions(parser: argparse.ArgumentParser) -> None:
+    _add_url(parser)
+    parser.add_argument("principal", metavar="PRINCIPAL", help="what session.principal was set to: a user's id, say")
+    _add_format(parser)
+    parser.add_argument(
+        "--lifetime", default=Format().lifetime, help="the site's lifetime, in seconds or as '12 hours' (%(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_sessions)
+
+
+def _sessions(options: argparse.Namespace) -> int:
+    _check_principal(options.principal)
+    with existing_store(options.url) as store:
+        found = stored.list_all(store, options.principal, _format_of(options))
+    if options.json:
+        print(json.dumps([info._asdict() for info in found], indent=2))
+        return 0
+    if found:
+        print(f"{'id':64}  {'created':23}  {'last used':23}  label")
+    for info in found:
+        label = json.dumps(getattr(info, "label", None) or "")[1:-1]
+        print(f"{info.id}  {date(info.created)}  {date(info.last_used)}  {label}".rstrip())
+    print(f"{len(found)} session{'' if len(found) == 1 else 's'}", file=sys.stderr)
+    return 0
+
+
+_END = f"""End one session by its id, or with --all every session of a principal, wherever they are in use.
+{_FORMAT} {_STORE} The exit status is 1 where no session has the id."""
+
+
+def _add_end(parser: argparse.ArgumentParser) -> None:
+    _add_url(parser)
+    parser.add_argument("id", metavar="ID", nargs="?", help="64 hexadecimal digits, as session-mw sessions shows them")
+    parser.add_argument("--all", metavar="PRINCIPAL", dest="principal", help="end all sessions of this principal")
+    _add_format(parser)
+    parser.set_defaults(run=_end, error=parser.error)
+
+
+def _end(options: argparse.Namespace) -> int:
+    url, session_id = options.url, options.id
+    if options.principal is None and session_id is None:
+        # A single argument is the id, where the URL comes from the environment.
+        url, session_id = os.environ.get(URL_VARIABLE), url
+        if not url or session_id == url:
+            options.error("give a URL and an ID, or --all PRINCIPAL")
+    if options.principal is not None and session_id is not None:
+        options.error("give an ID or --all PRINCIPAL, not both")
+    if options.principal is not None:
+        _check_principal(options.principal)
+    with existing_store(url) as store:
+        if session_id is None:
+            count = stored.end_all(store, options.principal, _format_of(options))
+        else:
+            stored.end(store, session_id)
+            count = 1
+    print(f"{count} session{'' if count == 1 else 's'} ended")
+    return 0
+
+
 _SWEEP = f"""Remove what has expired from a store that keeps it until then: file, SQLite, SQL. The stores do so
-little by little as well, so this is for a site that was busy once. A URL that holds a password is best given
-in the environment variable {URL_VARIABLE}: others can see the command line."""
+little by little as well, so this is for a site that was busy once. {_STORE}"""
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "url", nargs="?", default=os.environ.get(URL_VARIABLE), help=f"sqlite:///sessions.db, say (${URL_VARIABLE})"
-    )
+    _add_url(parser)
     parser.add_argument("--dry-run", action="store_true", help="only count")
     parser.set_defaults(run=_sweep)
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    if not options.url:
-        raise SessionError(f"which store? Give its URL, or set {URL_VARIABLE}")
-    store = open_existing(options.url)
-    try:
+    with existing_store(options.url) as store:
         if not is_sweepable(store):
             print(f"Nothing to do: in a {type(store).__name__}, sessions expire by themselves.")
         elif options.dry_run:
@@ -123,9 +234,14 @@ def _sweep(options: argparse.Namespace) -> int:
         else:
             bar = Bar(store.count_expired(), sys.stderr) if sys.stderr.isatty() else None
             print(f"{counted(sweep(store, bar))} removed")
-    finally:
-        store.close()
     return 0
+
+
+def _check_principal(principal: str) -> None:
+    try:
+        check_principal(principal)
+    except (TypeError, ValueError) as error:
+        raise SessionError(str(error)) from None
 
 
 def _standard_input() -> str:

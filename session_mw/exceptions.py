@@ -16,6 +16,8 @@ No message holds a secret key, a token or session data.
 
 from __future__ import annotations
 
+from traceback import walk_tb
+
 
 class WeakSecretKeyWarning(UserWarning):
     """The secret key is so short, so uniform or so well known that tokens can be forged."""
@@ -109,3 +111,25 @@ def item_path(key: object) -> str:
         return f"[{key!r}]"
     except Exception:  # noqa: BLE001 (the application's own type, or an int of too many digits)
         return f"[{kind_of(key)}]"
+
+
+def not_loaded(error: Exception, package: str, extra: str) -> ConfigurationError:
+    """What to say where an optional package could not be imported.
+
+    A package that is there and cannot be loaded (a missing C library, a second sub-interpreter, a
+    release that is too old) is not helped by installing it, so its own words are told.
+
+    Args:
+        error: What the import raised.
+        package: What was to be imported.
+        extra: The extra of session_mw that installs it.
+    """
+    absent = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package
+    # A package that lacks a module of its own has run some of its code.
+    ran = any(str(frame.f_globals.get("__name__")) == package for frame, _ in walk_tb(error.__traceback__))
+    if absent and not ran:
+        return ConfigurationError(f'the package {package!r} is missing: pip install "session_mw[{extra}]"')
+    words = " ".join(str(error).split())[:500]
+    return ConfigurationError(
+        f"the package {package!r} is installed and cannot be loaded: {type(error).__name__}: {words}"
+    )

@@ -71,7 +71,7 @@ class FlaskSessions(SessionInterface):
         session = request.environ.get(self.environ_key)
         sessions = None
         if not isinstance(session, Session):
-            sessions = self._manager_for(app)
+            sessions = self.manager_for(app)
         elif not is_open(session):
             # Flask-SocketIO serves its events with the environ of a request that is over.
             sessions = manager_of(session)
@@ -89,7 +89,7 @@ class FlaskSessions(SessionInterface):
             CookieTooLarge: A browser would not keep the cookie.
             StoreError: The store failed.
         """
-        sessions = getattr(request, _OPENED_BY, None) if has_request_context() else self._manager_for(app)
+        sessions = getattr(request, _OPENED_BY, None) if has_request_context() else self.manager_for(app)
         if sessions is not None:
             ours = cast("Session", session)
             response.headers = Headers(sessions.respond(ours, list(response.headers)))
@@ -102,7 +102,7 @@ class FlaskSessions(SessionInterface):
         """Whether it is one that :meth:`make_null_session` made."""
         return isinstance(obj, NullSession)
 
-    def _manager_for(self, app: Flask) -> SessionManager:
+    def manager_for(self, app: Flask) -> SessionManager:
         middleware = middleware_in(app.wsgi_app, self.environ_key)
         if middleware is not None:
             return middleware.sessions

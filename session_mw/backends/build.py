@@ -11,7 +11,7 @@ from session_mw.backends.store import StoreBackend
 from session_mw.codecs.records import PlainRecords, Records
 from session_mw.codecs.signed import SignedCodec
 from session_mw.cookies import SessionCookie
-from session_mw.exceptions import ConfigurationError
+from session_mw.exceptions import ConfigurationError, not_loaded
 from session_mw.protocols import Codec, Store
 from session_mw.secret_keys import key_bytes
 from session_mw.settings import Settings
@@ -71,6 +71,4 @@ def _encryption(setting: str) -> ModuleType:
     try:
         return import_module("session_mw.codecs.encrypted")
     except ImportError as error:
-        raise ConfigurationError(
-            f'{setting} needs the package cryptography: python -m pip install "session_mw[encrypted]"'
-        ) from error
+        raise ConfigurationError(f"{setting}: {not_loaded(error, 'cryptography', 'encrypted')}") from error

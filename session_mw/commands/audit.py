@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import NamedTuple
 
+from session_mw.commands.audit_chapter7 import judge_sessions
 from session_mw.commands.audit_cookie import judge_cookie
 from session_mw.commands.audit_stores import judge_store
-from session_mw.commands.findings import FAIL, OK, UNITS, WARN, Finding
+from session_mw.commands.findings import FAIL, OK, WARN, Finding, span
 from session_mw.secret_keys import is_weak, key_bytes
 from session_mw.settings import Settings
 
@@ -27,52 +27,47 @@ def audit(settings: Settings) -> list[Finding]:
     return [
         *_keys(settings),
         *_token(settings),
-        _log_out(settings),
         *judge_cookie(settings),
         *_lifetimes(settings),
+        *judge_sessions(settings),
         *judge_store(settings),
         *_beside_flask(settings),
     ]
 
 
-class _Keys(NamedTuple):
-    current: bytes | None
-    fallbacks: list[bytes]
-
-
 def _keys(settings: Settings) -> Iterator[Finding]:
     current = None if settings.secret_key is None else key_bytes("secret_key", settings.secret_key)
     fallbacks = [key_bytes("secret_key_fallbacks", key) for key in settings.secret_key_fallbacks]
-    keys = _Keys(current, fallbacks if settings.uses_keys else [])
-    yield Finding("secret_key", *_current_key(settings, keys), "ASVS 11.2.3, 13.3.1")
-    yield Finding("secret_key_fallbacks", *_fallback_keys(keys), "ASVS 13.3.4")
+    yield Finding("secret_key", *_current_key(settings, current), "ASVS 11.2.3, 13.3.1")
+    old = _fallback_keys(current, fallbacks if settings.uses_keys else [])
+    yield Finding("secret_key_fallbacks", *old, "ASVS 13.3.4")
 
 
-def _current_key(settings: Settings, keys: _Keys) -> tuple[str, str, str]:
+def _current_key(settings: Settings, current: bytes | None) -> tuple[str, str, str]:
     if not settings.uses_keys:
-        value = "none" if keys.current is None else "not used"
+        value = "none" if current is None else "not used"
         return value, OK, "not needed: the cookie holds a random id, and nothing is encrypted"
-    if keys.current is None:
+    if current is None:
         return "none", FAIL, "nothing can be kept: every writing to the session raises SessionUnavailable"
-    size = f"{len(keys.current)} bytes"
-    if is_weak(keys.current):
+    size = f"{len(current)} bytes"
+    if is_weak(current):
         return (
             size,
             FAIL,
             "short, uniform or from a tutorial: sessions can be forged; session-mw keygen makes one",
         )
-    if len(keys.current) < STRONG_KEY:
+    if len(current) < STRONG_KEY:
         return size, WARN, "shorter than 32 bytes; fewer than 128 bits, unless each byte is random"
-    if len(set(keys.current)) < FEW_CHARACTERS:
+    if len(set(current)) < FEW_CHARACTERS:
         return size, WARN, "long, but of few different characters; session-mw keygen makes a random one"
     return size, OK, "long enough for 128 bits of security; keep it out of the source code"
 
 
-def _fallback_keys(keys: _Keys) -> tuple[str, str, str]:
-    count = len(keys.fallbacks)
-    if any(is_weak(key) for key in keys.fallbacks):
+def _fallback_keys(current: bytes | None, fallbacks: list[bytes]) -> tuple[str, str, str]:
+    count = len(fallbacks)
+    if any(is_weak(key) for key in fallbacks):
         return str(count), FAIL, "a weak one among them: it opens sessions, so they can be forged; drop it"
-    if len({keys.current, *keys.fallbacks}) < count + 1 and count:
+    if len({current, *fallbacks}) < count + 1 and count:
         return str(count), WARN, "a key stands there twice; was secret_key not changed?"
     if count > 2:
         return str(count), WARN, "every one of them opens sessions; drop those older than the lifetime"
@@ -93,37 +88,28 @@ def _token(settings: Settings) -> Iterator[Finding]:
     elif settings.secret_key is not None:
         why = "the visitor can read the session: keep no secrets in it, or set encrypt=True or a store"
         yield Finding("encrypt", "off: signed only", WARN, why, "ASVS 14.3.3")
+        why = "the signature is verified before anything in the token is used"
+        yield Finding("signature", "HMAC", OK, why, "ASVS 9.1.1")
         weak = settings.digest == "sha1"
-        why = "Flask's; no attack on HMAC-SHA1 is known, but SHA-1 is being retired" if weak else "an approved hash"
-        yield Finding("digest", settings.digest, WARN if weak else OK, why, "ASVS 9.1.1, 11.4.1")
-
-
-def _log_out(settings: Settings) -> Finding:
-    if settings.store is not None:
-        return Finding("log-out", "removes the record", OK, "a copy of the cookie is of no use then", "ASVS 7.4.1")
-    why = "a copy of the cookie stays valid after log-out, until the lifetime ends; only a store can end it"
-    return Finding("log-out", "forgets the cookie", WARN, why, "ASVS 7.4.1")
+        why = (
+            'Flask\'s; HMAC-SHA1 is unbroken, but no approved hash any more: digest="sha256", which Flask does not read'
+        )
+        yield Finding("digest", settings.digest, FAIL if weak else OK, why if weak else "approved", "ASVS 11.4.1")
 
 
 def _lifetimes(settings: Settings) -> Iterator[Finding]:
     idle, absolute, leeway = settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds
-    yield Finding("lifetime", _span(idle), *_idle(settings, idle), "ASVS 7.3.1; RFC 6265bis 5.5")
+    yield Finding("lifetime", span(idle), *_idle(settings, idle), "ASVS 7.3.1; RFC 6265bis 5.5")
     yield Finding("absolute_lifetime", *_absolute(absolute), "ASVS 7.3.2")
-    yield Finding("refresh_each_request", *_refresh(settings), "ASVS 7.3.1")
-    yield Finding("leeway", f"{leeway} s", *_leeway(leeway), "ASVS 9.2.1")
-
-
-def _refresh(settings: Settings) -> tuple[str, str, str]:
-    if not settings.refresh_each_request:
-        return "False", OK, "a permanent session ends after its last writing"
-    endless = "; without absolute_lifetime one in use never ends" if settings.absolute_lifetime is None else ""
-    return "True", OK, f"each response moves the end of a permanent session{endless}"
-
-
-def _leeway(seconds: int) -> tuple[str, str]:
-    if seconds > 300:
-        return WARN, "tokens from the future are accepted for longer"
-    return OK, "how far other servers' clocks may be ahead"
+    why = "a permanent session ends after its last writing"
+    if settings.refresh_each_request:
+        endless = "; without absolute_lifetime one in use never ends" if absolute is None else ""
+        why = f"each response moves the end of a permanent session{endless}"
+    yield Finding("refresh_each_request", str(settings.refresh_each_request), OK, why, "ASVS 7.3.1")
+    why = "how far other servers' clocks may be ahead"
+    if leeway > 300:
+        why = "tokens whose time has not come are accepted for minutes; let the servers' clocks be set (NTP)"
+    yield Finding("leeway", f"{leeway} s", FAIL if leeway > 300 else OK, why, "ASVS 9.2.1")
 
 
 def _idle(settings: Settings, seconds: int) -> tuple[str, str]:
@@ -139,13 +125,8 @@ def _absolute(seconds: int | None) -> tuple[str, str, str]:
     if seconds is None:
         return "none", WARN, "a session that is used never ends, a stolen one neither"
     if seconds > 366 * DAY:
-        return _span(seconds), WARN, "longer than a year; a stolen session is good for that long"
-    return _span(seconds), OK, "after that time the visitor logs in again, whatever happens"
-
-
-def _span(seconds: int) -> str:
-    size, unit = next(unit for unit in UNITS if seconds % unit[0] == 0)
-    return f"{seconds // size} {unit}{'' if seconds == size else 's'}"
+        return span(seconds), WARN, "longer than a year; a stolen session is good for that long"
+    return span(seconds), OK, "after that time the visitor logs in again, whatever happens"
 
 
 def _beside_flask(settings: Settings) -> Iterator[Finding]:

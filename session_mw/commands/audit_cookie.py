@@ -10,7 +10,7 @@ from session_mw.settings import Settings
 
 def judge_cookie(settings: Settings) -> Iterator[Finding]:
     """Judge who gets the cookie, and who can plant one."""
-    yield Finding("cookie_name", settings.cookie_name, *_name(settings), "ASVS 3.3.1, 3.3.3; RFC 6265bis 4.1.3")
+    yield Finding("cookie_name", settings.cookie_name, *_name(settings))
     yield Finding("cookie_secure", str(settings.cookie_secure), *_secure(settings), "ASVS 3.3.1; RFC 6265bis 4.1.2.5")
     on = settings.cookie_httponly
     why = "scripts cannot read the cookie" if on else "any script in the page can take the session away"
@@ -25,20 +25,29 @@ def judge_cookie(settings: Settings) -> Iterator[Finding]:
     )
 
 
-def _name(settings: Settings) -> tuple[str, str]:
+def _name(settings: Settings) -> tuple[str, str, str]:
     name = settings.cookie_name.lower()
     if name.startswith("__host-"):
-        return OK, "no other host, and nobody without https, can plant this cookie"
+        why = "no other host, and nobody without https, can plant this cookie"
+        return OK, why, "ASVS 3.3.1, 3.3.3; RFC 6265bis 4.1.3"
     if name.startswith(("__secure-", "__http-")):
-        return OK if settings.cookie_domain else WARN, "https only, but other hosts of the domain can plant it"
-    return WARN, 'other hosts of the domain can plant it; over https, use cookie_name="__Host-session"'
+        why = "https only, but other hosts of the domain can plant it"
+        return OK if settings.cookie_domain else WARN, why, "ASVS 3.3.3; RFC 6265bis 4.1.3"
+    why = 'other hosts of the domain can plant it; over https, use cookie_name="__Host-session"'
+    return FAIL, why, "ASVS 3.3.1, 3.3.3; RFC 6265bis 4.1.3"
 
 
 def _secure(settings: Settings) -> tuple[str, str]:
     if settings.cookie_secure is True:
         return OK, "never sent over http"
     if settings.cookie_secure == "auto":
-        return WARN, "Secure where wsgi.url_scheme is https: does your proxy say so? True is sure"
+        prefixed = settings.cookie_name.lower().startswith(("__host-", "__secure-", "__http-"))
+        if prefixed or settings.cookie_samesite == "None" or settings.cookie_partitioned:
+            return OK, "never sent over http"
+        return (
+            FAIL,
+            "Secure only where wsgi.url_scheme is https, and a proxy may hide that; True is sure, or a __Host- name",
+        )
     return FAIL, "sent over http too, where everybody on the way can read it"
 
 

@@ -7,9 +7,10 @@ import os
 import stat
 from collections.abc import Iterator
 
-from session_mw.commands.audit_places import Place, places_of
 from session_mw.commands.findings import FAIL, OK, WARN, Finding
+from session_mw.protocols import LocatedStore, Location, Store
 from session_mw.settings import Settings
+from session_mw.stores.urls import location_of
 
 _FILES = "ASVS 13.2.2, 14.2.4"
 _NETWORK = "ASVS 12.3.1"
@@ -21,54 +22,74 @@ def judge_store(settings: Settings) -> Iterator[Finding]:
     """Judge where sessions are kept; nothing where they are in the cookie."""
     if settings.store is None:
         return
-    places = places_of(settings.store)
+    places = list(_places(settings.store))
     for place in places:
-        why, verdict = _KINDS[place.kind]
-        yield Finding("store", place.shown, verdict, why, "")
+        yield Finding("store", place.shown, *_kind(place), "")
         yield from _rights(place, settings.store_encryption)
         yield from _connection(place, settings.store_encryption)
     in_memory = all(place.kind == "memory" for place in places)
     on = settings.store_encryption or in_memory
     why = "whoever copies the store or a backup of it reads every session"
+    standard = "ASVS 11.3.2, 14.2.4" if settings.store_encryption else "ASVS 14.2.4"
     if on:
         why = "no copy is made of a process's memory" if in_memory else "a copy of the store tells nothing"
-    yield Finding("store_encryption", str(settings.store_encryption), OK if on else WARN, why, "ASVS 11.3.2, 14.2.4")
+    yield Finding("store_encryption", str(settings.store_encryption), OK if on else WARN, why, standard)
 
 
-_KINDS = {
-    "memory": ("one process only, and gone when it ends; for tests and development", WARN),
-    "file": ("several processes on one machine", OK),
-    "sqlite": ("several processes on one machine", OK),
-    "redis": ("several machines; what survives a restart is what the server persists", OK),
-    "memcached": ("several machines; nothing survives a restart of the server", OK),
-    "sql": ("several machines; expired sessions stay until they are swept", OK),
-    "other": ("a store of your own; nothing is known of who can read it", WARN),
-}
+def _places(store: Store | str) -> Iterator[Location]:
+    """Where the store keeps its records: several places, where it stands in front of others."""
+    if isinstance(store, str):
+        place = location_of(store)
+    else:
+        said = store.describe() if isinstance(store, LocatedStore) else None
+        place = said if isinstance(said, Location) else Location("other", type(store).__name__)
+    waiting = [place]
+    while waiting:
+        place = waiting.pop(0)
+        if not place.parts:
+            yield place
+        waiting[:0] = place.parts
 
 
-def _rights(place: Place, encrypted: bool) -> Iterator[Finding]:
+def _kind(place: Location) -> tuple[str, str]:
+    if place.kind == "memory":
+        return WARN, "one process only, and gone when it ends; for tests and development"
+    if place.kind == "redis":
+        return OK, "several machines; what survives a restart is what the server persists"
+    if place.kind == "memcached":
+        return OK, "several machines; nothing survives a restart of the server"
+    if place.kind == "sql":
+        return OK, "several machines; expired sessions stay until they are swept"
+    if place.kind == "other":
+        return WARN, "a store of your own; nothing is known of who can read it"
+    return OK, "several processes on one machine" if place.path else "several machines"
+
+
+def _rights(place: Location, encrypted: bool) -> Iterator[Finding]:
     if not place.path or os.name != "posix":
         return
     for path in (place.path, place.path + "-wal") if place.kind == "sqlite" else (place.path,):
         if os.path.exists(path):
             mode = stat.S_IMODE(os.stat(path).st_mode)
-            yield Finding(os.path.basename(path), f"mode {mode:04o}", *_mode(place.kind, mode, encrypted), _FILES)
+            yield Finding(
+                os.path.basename(path), f"mode {mode:04o}", *_mode(os.path.isdir(path), mode, encrypted), _FILES
+            )
         elif path == place.path:
             yield Finding(os.path.basename(path), "not made yet", OK, "it will be its owner's alone", _FILES)
 
 
-def _mode(kind: str, mode: int, encrypted: bool) -> tuple[str, str]:
-    right = "700" if kind == "file" else "600"
+def _mode(is_directory: bool, mode: int, encrypted: bool) -> tuple[str, str]:
+    right = "700" if is_directory else "600"
     if mode & 0o022:
         return FAIL, f"others may change sessions, or end them; chmod {right}"
-    if mode & 0o077 and kind == "file":
+    if mode & 0o077 and is_directory:
         return WARN, "others see how many sessions there are, and when they change; chmod 700"
     if mode & 0o077:
         return WARN if encrypted else FAIL, "others may read the sessions; chmod 600"
     return OK, "its owner's alone"
 
 
-def _connection(place: Place, encrypted: bool) -> Iterator[Finding]:
+def _connection(place: Location, encrypted: bool) -> Iterator[Finding]:
     if not place.hosts:
         return
     far = [host for host in place.hosts if not _is_here(host)]
@@ -85,7 +106,7 @@ def _connection(place: Place, encrypted: bool) -> Iterator[Finding]:
     yield from _log_in(place, bool(far), worst)
 
 
-def _log_in(place: Place, far: bool, worst: str) -> Iterator[Finding]:
+def _log_in(place: Location, far: bool, worst: str) -> Iterator[Finding]:
     why = "whoever reaches the server can read and end sessions"
     if place.kind == "memcached" and far:
         yield Finding("store: log-in", "none", worst, why, _LOG_IN)

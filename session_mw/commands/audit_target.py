@@ -110,7 +110,7 @@ def _manager_of(layer: Any, app: Any) -> SessionManager | None:
     # FlaskSessions without a manager: it reads app.config at the first request.
     adapter = sys.modules.get("session_mw.adapters.flask")
     if adapter is not None and isinstance(layer, adapter.FlaskSessions):
-        made: SessionManager | None = layer._manager_for(app) if _part(app, "wsgi_app") else None
+        made: SessionManager | None = layer.manager_for(app) if _part(app, "wsgi_app") else None
         return made
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -33,6 +34,22 @@ def as_table(findings: Sequence[Finding]) -> str:
     widths = [min(24, max(len(row[column]) for row in rows)) for column in range(3)]
     room = max(30, shutil.get_terminal_size((120, 24)).columns - sum(widths) - 6)
     return "\n".join(line for row in rows for line in _lines(row, [*widths, room]))
+
+
+def summary(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
+    """How many findings have each verdict, which ones fail, and which items of ASVS nothing here can answer."""
+    counts = Counter(finding.verdict for finding in findings)
+    failed = ", ".join(finding.attribute for finding in findings if finding.verdict == FAIL)
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (OK, WARN, FAIL))
+    text = f"{len(findings)} judged: {told}{f' ({failed})' if failed else ''}."
+    text += f" Not judged, the application's own: ASVS {', '.join(not_judged)}."
+    return textwrap.fill(text, max(60, shutil.get_terminal_size((120, 24)).columns), break_on_hyphens=False)
+
+
+def span(seconds: int) -> str:
+    """A duration in words, exactly: ``31 days``, ``90 minutes``."""
+    size, unit = next(unit for unit in UNITS if seconds % unit[0] == 0)
+    return f"{seconds // size} {unit}{'' if seconds == size else 's'}"
 
 
 def _lines(row: Finding, widths: Sequence[int]) -> Iterator[str]:

@@ -6,88 +6,219 @@ import json
 import os
 import re
 import time
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from session_mw.codecs.signed import DIGESTS, SignedCodec, read_unverified
-from session_mw.commands.findings import UNITS
-from session_mw.exceptions import BadToken, SessionError
+from session_mw.commands import stored
+from session_mw.commands.stored import KEY_VARIABLE, Format
+from session_mw.commands.times import ago, date
+from session_mw.exceptions import BadToken, SessionError, not_loaded
+from session_mw.protocols import Store
 from session_mw.secret_keys import key_bytes
 from session_mw.tagged_json import TaggedJSON
 
-KEY_VARIABLE = "SESSION_MW_SECRET_KEY"
 ITSDANGEROUS_EPOCH = 1293840000
 """itsdangerous before 1.0 counted seconds from 2011-01-01, as Unix time 1293840000."""
 
+SIGNED, ENCRYPTED, STORED = "signed", "encrypted", "stored"
+
 _BETWEEN_WORDS = re.compile(r"[;\s]+")
-_TOKEN = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{1,11}\.[A-Za-z0-9_-]+")
+_SIGNED = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{1,11}\.[A-Za-z0-9_-]+")
+_ENCRYPTED = re.compile(r"A[Q-v][A-Za-z0-9_-]{58,4094}")
+"""The first byte is the format's version, 1 or 2 (docs/encrypted-format.md)."""
+_ID = re.compile(r"[A-Za-z0-9_-]{43}")
+_OTHERS = (
+    (re.compile(r"ey[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){2,4}"), "a JSON Web Token"),
+    (re.compile(r"\.?[A-Za-z0-9_-]+:[A-Za-z0-9]{6}:[A-Za-z0-9_-]{27,43}"), "signed by Django"),
+    (re.compile(r"gAAAA[A-Za-z0-9_-]{90,}=*"), "a Fernet token"),
+    (re.compile(r"\.?[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{27}"), "signed by itsdangerous without a time"),
+    (re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|[a-z0-9]{32}"), "an id of another session library"),
+    (_ID, "a stored session's id, or something else as long; --store URL shows the session"),
+)
+"""What else stands in session cookies, to be told what it is."""
 
 
-def find_tokens(text: str) -> list[str]:
+class Found(NamedTuple):
+    """What has the form of a session's token."""
+
+    kind: str
+    """:data:`SIGNED`, :data:`ENCRYPTED` or :data:`STORED`."""
+    token: str
+    name: str
+    """The cookie's name; empty where the text does not tell it."""
+
+
+def find_tokens(text: str, *, stored: bool = False, cookie_name: str | None = None) -> list[Found]:
     """The tokens in a text: itself, or those of a ``Cookie`` or ``Set-Cookie`` line, a whole response or a cookie jar.
 
-    Where one can be decoded, those that cannot are left out: a host's name has a token's form too.
+    Where a signed one can be decoded, those that cannot are left out: a host's name has a token's form too.
+
+    Args:
+        text: The text.
+        stored: Look for ids of stored sessions; other tokens are passed over then.
+        cookie_name: Look only at a cookie of this name, and at what has no name.
 
     Raises:
-        SessionError: Nothing in the text looks like a token.
+        SessionError: Nothing in the text looks like a token; the message says what is there, where it is known.
     """
-    values = [word.rpartition("=")[2].strip('"') for word in _BETWEEN_WORDS.split(text)]
-    tokens = [*dict.fromkeys(value for value in values if _TOKEN.fullmatch(value))]
-    if tokens:
-        return [token for token in tokens if _can_be_decoded(token)] or tokens
+    words = _BETWEEN_WORDS.split(text)
+    values = []
+    for number, word in enumerate(words):
+        head, sign, value = word.partition("=")
+        if not sign or (value and not value.strip("=")):
+            # No sign, or base64's padding.
+            head, value = "", word
+        # In a cookie jar the name is the column before.
+        name = head.rpartition(":")[2] or (words[number - 1] if number and "\t" in text else "")
+        if cookie_name is None or not name or name == cookie_name:
+            values.append((value.strip('"'), name))
+    kinds = ((STORED, _ID),) if stored else ((SIGNED, _SIGNED), (ENCRYPTED, _ENCRYPTED))
+    for kind, shape in kinds:
+        found = {value: Found(kind, value, name) for value, name in values if shape.fullmatch(value)}
+        if found:
+            tokens = list(found.values())
+            return [one for one in tokens if kind != SIGNED or _can_be_decoded(one.token)] or tokens
+    if stored:
+        raise SessionError("nothing there looks like a stored session's token, which has 43 letters, digits, - and _")
+    known = next((what for shape, what in _OTHERS for value, _ in values if shape.fullmatch(value)), None)
     raise SessionError(
-        "nothing there looks like a signed token (payload.timestamp.signature); the cookie of a stored session "
-        "holds only an id, and an encrypted one cannot be looked into"
+        "nothing there looks like a signed token (payload.timestamp.signature) or an encrypted one"
+        + (f"; what is there has the form of {known}" if known else "")
     )
 
 
-def inspect(token: str, *, salt: str = "cookie-session") -> dict[str, Any]:
+def inspect(found: Found, format_: Format, store: Store | None = None) -> dict[str, Any]:
     """Everything that can be told of a token.
 
     Args:
-        token: ``payload.timestamp.signature``.
-        salt: The salt that it was signed with.
+        found: What :func:`find_tokens` found.
+        format_: The site's cookie name and salt.
+        store: Where the session is, if the token is only its id.
 
     Returns:
-        A dict that JSON can hold: ``payload``, ``timestamp``, ``signature``, ``data``, ``signed_at``,
-        ``age_seconds``, ``epoch``, ``compressed``, ``verified`` (None without a key).
+        A dict that JSON can hold: ``kind``; ``data``, None where it could not be read; ``verified``, None where
+        no key was there to tell; what else is known of that kind; and ``problem``, why it could not be read.
 
     Raises:
-        SessionError: It is damaged.
+        SessionError: It is damaged, or the store has no such session.
+        StoreError: The store failed.
     """
+    if store is not None:
+        return _inspect_stored(found.token, format_, store)
+    return (
+        _inspect_encrypted(found.token, format_) if found.kind == ENCRYPTED else _inspect_signed(found.token, format_)
+    )
+
+
+def as_text(report: dict[str, Any]) -> str:
+    """The report for a person to read."""
+    lines = {SIGNED: _lines_of_signed, ENCRYPTED: _lines_of_encrypted, STORED: _lines_of_stored}[report["kind"]](report)
+    shown = [f"{name + ':':11}{value}" for name, value in lines]
+    if report["data"] is not None:
+        shown.append(json.dumps(report["data"], indent=2, ensure_ascii=True))
+    return "\n".join(shown)
+
+
+def _inspect_signed(token: str, format_: Format) -> dict[str, Any]:
     payload, timestamp, signature = token.rsplit(".", 2)
     data, seconds = _decoded(token)
-    at, epoch = _unix_time(seconds)
+    at, epoch = (seconds + ITSDANGEROUS_EPOCH, 2011) if seconds < ITSDANGEROUS_EPOCH else (seconds, 1970)
     return {
+        "kind": SIGNED,
         "payload": payload,
         "timestamp": timestamp,
         "signature": signature,
         "compressed": payload.startswith("."),
         "data": _readable(data),
-        "signed_at": _date(at),
+        "signed_at": date(at),
         "age_seconds": int(time.time()) - at,
         "epoch": epoch,
-        "verified": _verified(token, salt),
+        "verified": _verified(token, format_.salt),
     }
 
 
-def as_text(report: dict[str, Any]) -> str:
-    """The report for a person to read."""
+def _lines_of_signed(report: dict[str, Any]) -> Sequence[tuple[str, str]]:
     verdicts = {
         None: f"not checked: set {KEY_VARIABLE}",
         True: "yes",
         False: "NO: made with another key or salt (--salt), or changed",
     }
     old = ", by itsdangerous's clock before 1.0 (from 2011)" if report["epoch"] == 2011 else ""
-    lines = {
-        "payload": report["payload"] + (" (compressed)" if report["compressed"] else ""),
-        "timestamp": report["timestamp"],
-        "signature": report["signature"],
-        "signed": f"{report['signed_at']}, {_ago(report['age_seconds'])}{old}",
-        "verified": verdicts[report["verified"]],
+    return [
+        ("payload", report["payload"] + (" (compressed)" if report["compressed"] else "")),
+        ("timestamp", report["timestamp"]),
+        ("signature", report["signature"]),
+        ("signed", f"{report['signed_at']}, {ago(report['age_seconds'])}{old}"),
+        ("verified", verdicts[report["verified"]]),
+    ]
+
+
+def _inspect_encrypted(token: str, format_: Format) -> dict[str, Any]:
+    report: dict[str, Any] = {"kind": ENCRYPTED, "bytes": len(token) * 3 // 4, "data": None, "verified": None}
+    key = os.environ.get(KEY_VARIABLE)
+    if key is None:
+        return {**report, "problem": f"set {KEY_VARIABLE} to the key that encrypts"}
+    try:
+        from session_mw.codecs.encrypted import EncryptedCodec
+    except ImportError as error:
+        raise not_loaded(error, "cryptography", "encrypted") from error
+    codec = EncryptedCodec(key_bytes(KEY_VARIABLE, key), cookie_name=format_.cookie_name, salt=format_.salt)
+    try:
+        payload, written, created, _ = codec.decode(token)
+        data = TaggedJSON().loads(payload)
+    except BadToken:
+        problem = (
+            "made with another key, salt (--salt) or cookie name (--cookie-name, "
+            f"{format_.cookie_name!r} was tried), or changed, or no token of session_mw"
+        )
+        return {**report, "verified": False, "problem": problem}
+    return {
+        **report,
+        "data": _readable(data),
+        "verified": True,
+        "written_at": date(written),
+        "age_seconds": int(time.time()) - written,
+        "created_at": None if created is None else date(created),
     }
-    shown = [f"{name + ':':11}{value}" for name, value in lines.items()]
-    return "\n".join([*shown, json.dumps(report["data"], indent=2, ensure_ascii=True)])
+
+
+def _lines_of_encrypted(report: dict[str, Any]) -> Sequence[tuple[str, str]]:
+    lines = [("kind", f"encrypted (AES-256-GCM), {report['bytes']} bytes")]
+    if report["data"] is None:
+        return [*lines, ("opened", f"{'not tried' if report['verified'] is None else 'NO'}: {report['problem']}")]
+    return [
+        *lines,
+        ("created", report["created_at"]),
+        ("written", f"{report['written_at']}, {ago(report['age_seconds'])}"),
+        ("opened", "yes"),
+    ]
+
+
+def _inspect_stored(token: str, format_: Format, store: Store) -> dict[str, Any]:
+    session = stored.find(store, token, format_)
+    return {
+        "kind": STORED,
+        "id": session.id,
+        "principal": session.principal,
+        "created_at": date(session.created),
+        "age_seconds": int(time.time()) - session.created,
+        "expires_at": date(session.expires),
+        "encrypted": session.encrypted,
+        "data": _readable(session.data),
+        "verified": True,
+    }
+
+
+def _lines_of_stored(report: dict[str, Any]) -> Sequence[tuple[str, str]]:
+    principal = "nobody's" if report["principal"] is None else ascii(report["principal"])
+    return [
+        ("kind", f"stored{', encrypted' if report['encrypted'] else ''}"),
+        ("id", report["id"]),
+        ("principal", principal),
+        ("created", f"{report['created_at']}, {ago(report['age_seconds'])}"),
+        ("expires", report["expires_at"]),
+    ]
 
 
 def _decoded(token: str) -> tuple[dict[str, Any], int]:
@@ -106,12 +237,6 @@ def _can_be_decoded(token: str) -> bool:
     return True
 
 
-def _unix_time(seconds: int) -> tuple[int, int]:
-    if seconds < ITSDANGEROUS_EPOCH:
-        return seconds + ITSDANGEROUS_EPOCH, 2011
-    return seconds, 1970
-
-
 def _verified(token: str, salt: str) -> bool | None:
     key = os.environ.get(KEY_VARIABLE)
     if key is None:
@@ -120,29 +245,12 @@ def _verified(token: str, salt: str) -> bool | None:
     for digest in DIGESTS:
         codec = SignedCodec(key, salt=salt, digest=digest)
         if codec.shape.fullmatch(token):
-            return _opens(codec, token)
+            try:
+                codec.decode(token)
+            except BadToken:
+                return False
+            return True
     return False
-
-
-def _opens(codec: SignedCodec, token: str) -> bool:
-    try:
-        codec.decode(token)
-    except SessionError:
-        return False
-    return True
-
-
-def _date(at: int) -> str:
-    try:
-        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{at} seconds after 1970, which no calendar holds"
-
-
-def _ago(seconds: int) -> str:
-    size, unit = next((unit for unit in UNITS if abs(seconds) >= unit[0]), UNITS[-1])
-    count = abs(seconds) // size
-    return f"{count} {unit}{'' if count == 1 else 's'} {'ago' if seconds >= 0 else 'in the future'}"
 
 
 def _readable(value: Any) -> Any:

@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 from session_mw.exceptions import ConfigurationError
-from session_mw.protocols import Record
-from session_mw.stores import fork
+from session_mw.protocols import Location, Record
+from session_mw.stores import fork, stand_in
 from session_mw.stores.options import parse_url, without_password
 
 # Two looked at for each one created: expired records can never outnumber the live ones for long.
@@ -37,7 +37,7 @@ class MemoryStore:
         return f"<MemoryStore of {len(self._records)} records>"
 
     @classmethod
-    def from_url(cls, url: str) -> MemoryStore:
+    def from_url(cls, url: str, *, create: bool = True) -> MemoryStore:
         """Make the store of ``memory://``.
 
         Raises:
@@ -47,6 +47,15 @@ class MemoryStore:
         if parsed.hosts or parsed.path:
             raise ConfigurationError(f"{without_password(url)!r}: memory has no place; write 'memory://'")
         return cls()
+
+    @classmethod
+    def location_of(cls, url: str) -> Location:
+        """Where the store is that a URL names."""
+        return stand_in.in_url(url)
+
+    def describe(self) -> Location:
+        """As :meth:`session_mw.protocols.LocatedStore.describe`."""
+        return Location("memory", type(self).__name__)
 
     def load(self, key: str) -> Record | None:
         """As :meth:`session_mw.protocols.Store.load`."""

@@ -22,7 +22,7 @@ import time
 from typing import Any
 
 from session_mw.exceptions import ConfigurationError, StoreError, kind_of
-from session_mw.protocols import Record, Store, is_indexed, is_store
+from session_mw.protocols import LocatedStore, Location, Record, Store, is_indexed, is_store
 
 logger = logging.getLogger("session_mw")
 
@@ -69,6 +69,10 @@ class MigratingStore:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} new={self._new!r} old={self._old!r}>"
+
+    def describe(self) -> Location:
+        """As :meth:`session_mw.protocols.LocatedStore.describe`."""
+        return Location("migrating", repr(self), parts=tuple(map(_location, (self._new, self._old))))
 
     def load(self, key: str) -> Record | None:
         """As :meth:`session_mw.protocols.Store.load`."""
@@ -174,6 +178,10 @@ class MigratingStore:
         if self._indexed_new is not None:
             return self._indexed_new.create(key, data, ttl, principal)
         return self._new.create(key, data, ttl)
+
+
+def _location(store: Store) -> Location:
+    return store.describe() if isinstance(store, LocatedStore) else Location("other", type(store).__name__)
 
 
 class IndexedMigratingStore(MigratingStore):

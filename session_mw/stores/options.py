@@ -84,9 +84,15 @@ def parse_options(query: str, known: Known) -> dict[str, Any]:
     refuse_at_sign(query)
     options: dict[str, Any] = {}
     for part in filter(None, query.split("&")):
-        name, _, text = part.partition("=")
-        _check_name(unquote(name), known, options)
-        options[unquote(name)] = _read(unquote(name), unquote(text), known)
+        name, _, text = map(unquote, part.partition("="))
+        if name not in known:
+            raise ConfigurationError(f"the store's URL has an unknown option {name!r}; {nearest(name, known)}")
+        if name in options:
+            raise ConfigurationError(f"the store's URL has the option {name!r} twice; leave one")
+        try:
+            options[name] = known[name](text)
+        except ValueError as problem:
+            raise ConfigurationError(f"the option {name!r} in the store's URL: {text!r} {problem}") from None
     return options
 
 
@@ -180,17 +186,3 @@ def _host_and_port(text: str, url: str) -> tuple[str, int | None]:
             "from 1 to 65535 (and percent-encode '/', '?', '#' and '@' in a password)"
         )
     return match[1].strip("[]"), int(match[2]) if match[2] else None
-
-
-def _check_name(name: str, known: Known, options: Mapping[str, Any]) -> None:
-    if name not in known:
-        raise ConfigurationError(f"the store's URL has an unknown option {name!r}; {nearest(name, known)}")
-    if name in options:
-        raise ConfigurationError(f"the store's URL has the option {name!r} twice; leave one")
-
-
-def _read(name: str, text: str, known: Known) -> Any:
-    try:
-        return known[name](text)
-    except ValueError as problem:
-        raise ConfigurationError(f"the option {name!r} in the store's URL: {text!r} {problem}") from None

@@ -1,21 +1,37 @@
-"""A store from its URL."""
+"""A store from its URL, or only where it is.
+
+A store of the package is its module or folder, a row in :data:`STORES`, and a line of the contract tests.
+Its class has two class methods beside the methods of a store and :meth:`~session_mw.protocols.LocatedStore.describe`:
+``from_url(url, *, create=True)``, and ``location_of(url)``, which opens nothing.
+"""
 
 from __future__ import annotations
 
 import importlib
+from typing import Any, NamedTuple
 
-from session_mw.exceptions import ConfigurationError
-from session_mw.protocols import Store
+from session_mw.exceptions import ConfigurationError, not_loaded
+from session_mw.protocols import Location, Store
 from session_mw.stores.options import nearest, scheme_of
 
-_REDIS = "redis:RedisStore"
-_SQLALCHEMY = "sqlalchemy:SQLAlchemyStore"
+
+class _Row(NamedTuple):
+    module: str
+    """In this folder; also the name of the extra that installs the package."""
+    name: str
+    """The class in the module."""
+    package: str = ""
+    """What the module imports that may be missing."""
+
+
+_REDIS = _Row("redis", "RedisStore", "redis")
+_SQLALCHEMY = _Row("sqlalchemy", "SQLAlchemyStore", "sqlalchemy")
 
 STORES = {
-    "memory": "memory:MemoryStore",
-    "file": "file:FileStore",
-    "sqlite": "sqlite:SQLiteStore",
-    "memcached": "memcached:MemcachedStore",
+    "memory": _Row("memory", "MemoryStore"),
+    "file": _Row("file", "FileStore"),
+    "sqlite": _Row("sqlite", "SQLiteStore"),
+    "memcached": _Row("memcached", "MemcachedStore", "pymemcache"),
     **{
         f"{server}{kind}": _REDIS
         for server in ("redis", "rediss", "valkey", "valkeys")
@@ -23,12 +39,12 @@ STORES = {
     },
     **dict.fromkeys(("postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql"), _SQLALCHEMY),
 }
-"""Scheme to module and class. ``postgresql+driver``, ``sqlite+driver`` and so on are SQLAlchemy's."""
+"""What each URL scheme stands for. ``postgresql+driver``, ``sqlite+driver`` and so on are SQLAlchemy's."""
 
 _WITH_DRIVERS = {"sqlite", *(scheme for scheme, store in STORES.items() if store == _SQLALCHEMY)}
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, create: bool = True) -> Store:
     """Make the store that a URL names.
 
     | URL | store |
@@ -40,31 +56,50 @@ def open_store(url: str) -> Store:
     | ``memcached://host:11211,host2:11211`` | memcached |
     | ``postgresql+psycopg://``, ``mysql+pymysql://``, ``sqlite+pysqlite://`` … | a table, by SQLAlchemy |
 
+    Args:
+        url: The URL.
+        create: Make the directory, file or table where there is none. False: that is an error.
+
     Raises:
-        ConfigurationError: Something in the URL is wrong, or a package is missing. The
-            message never shows the URL's password.
+        ConfigurationError: Something in the URL is wrong, a package is missing or cannot be loaded, or
+            with ``create=False`` a directory, file or table is missing. The message never shows the
+            URL's password.
         StoreError: An SQLite file is held by another process for too long.
     """
-    module, _, name = _place(scheme_of(url)).partition(":")
-    try:
-        store_class = getattr(importlib.import_module(f"session_mw.stores.{module}"), name)
-    except ModuleNotFoundError as error:
-        raise _missing(module, error) from error
-    store: Store = store_class.from_url(url)
+    store: Store = class_for(url).from_url(url, create=create)
     return store
 
 
-def _place(scheme: str) -> str:
-    server, plus, _ = scheme.partition("+")
+def location_of(url: str) -> Location:
+    """Where the store is that a URL names: nothing is opened, made or connected to.
+
+    Raises:
+        ConfigurationError: Something in the URL is wrong, or a package is missing or cannot be loaded.
+    """
+    location: Location = class_for(url).location_of(url)
+    return location
+
+
+def class_for(url: str) -> Any:
+    """The class of the store that a URL names.
+
+    Raises:
+        ConfigurationError: The URL has no scheme of a store, or a package is missing or cannot be loaded.
+    """
+    row = _row_for(scheme_of(url))
+    try:
+        module = importlib.import_module(f"session_mw.stores.{row.module}")
+    except Exception as error:
+        if not row.package:
+            raise
+        raise not_loaded(error, row.package, row.module) from error
+    return getattr(module, row.name)
+
+
+def _row_for(scheme: str) -> _Row:
     if scheme in STORES:
         return STORES[scheme]
+    server, plus, _ = scheme.partition("+")
     if plus and server in _WITH_DRIVERS:
         return _SQLALCHEMY
     raise ConfigurationError(f"no store has the URL scheme {scheme!r}; {nearest(scheme, STORES)}")
-
-
-def _missing(module: str, error: ModuleNotFoundError) -> Exception:
-    package = (error.name or "").partition(".")[0]
-    if package == "session_mw":
-        return error
-    return ConfigurationError(f'the package {package!r} is missing: pip install "session_mw[{module}]"')

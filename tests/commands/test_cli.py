@@ -6,13 +6,15 @@ import base64
 import io
 import json
 import os
+import pydoc
 import re
 import subprocess
 import sys
 
 import pytest
 
-from session_mw import SessionManager
+import session_mw
+from session_mw import SessionManager, open_store
 from session_mw.cli import main
 from support.wsgi import KEY, OTHER_KEY, token_of
 
@@ -253,3 +255,182 @@ def test_standard_input_that_is_no_text_is_an_error_without_a_traceback():
     result = run_process("inspect", "-", text=b"\xff\xfe", PYTHONIOENCODING="utf-8")
     assert result.stderr.startswith(b"session-mw: standard input is not text")
     assert result.returncode == 1
+
+
+# Encrypted tokens
+
+ENCRYPTED_KEY = "Wq7-b3Zk_s9Yp2LxV5tNc8Rf1Jh6Dg4MaQ0uEoTi"
+
+
+def encrypted_token(data, **settings):
+    pytest.importorskip("cryptography")
+    sessions = SessionManager(ENCRYPTED_KEY, encrypt=True, **settings)
+    session = sessions.open({"wsgi.url_scheme": "https"})
+    session.update(data)
+    return dict(sessions.commit(session))["Set-Cookie"].partition(";")[0].partition("=")[2]
+
+
+@pytest.mark.parametrize("line", ["{}", "Cookie: theme=dark; session={}", "Set-Cookie: session={}; Path=/"])
+def test_inspect_opens_an_encrypted_token_with_the_key(inspect, monkeypatch, line):
+    token = encrypted_token({"a": 1, "pair": (1, 2)})
+    monkeypatch.setenv("SESSION_MW_SECRET_KEY", ENCRYPTED_KEY)
+    report = inspect(line.format(token))
+    assert (report["kind"], report["data"], report["verified"]) == ("encrypted", {"a": 1, "pair": [1, 2]}, True)
+    assert report["age_seconds"] < 5
+
+
+def test_inspect_takes_the_cookies_name_from_the_line_or_from_the_option(inspect, monkeypatch):
+    token = encrypted_token({"a": 1}, cookie_name="__Host-s", salt="shop")
+    monkeypatch.setenv("SESSION_MW_SECRET_KEY", ENCRYPTED_KEY)
+    assert inspect(f"Cookie: __Host-s={token}", "--salt", "shop")["data"] == {"a": 1}
+    assert inspect(token, "--salt", "shop", "--cookie-name", "__Host-s")["data"] == {"a": 1}
+    assert inspect(token, "--salt", "shop")["verified"] is False
+
+
+def test_inspect_says_what_an_encrypted_token_is_where_it_cannot_open_it(capsys, monkeypatch):
+    token = encrypted_token({"a": 1})
+    assert main(["inspect", token]) == 1
+    assert "encrypted (AES-256-GCM)" in (told := capsys.readouterr().out)
+    assert "not tried: set SESSION_MW_SECRET_KEY" in told
+    monkeypatch.setenv("SESSION_MW_SECRET_KEY", KEY)
+    for text in (token, "AQ" + "x" * 80):
+        assert main(["inspect", text]) == 1
+        told = capsys.readouterr().out
+        assert "NO: made with another key, salt (--salt) or cookie name (--cookie-name, 'session' was tried)" in told
+        assert KEY not in told
+
+
+def test_an_encrypted_token_is_shown_as_text(capsys, monkeypatch):
+    token = encrypted_token({"x": "\x1b[2J"})
+    monkeypatch.setenv("SESSION_MW_SECRET_KEY", ENCRYPTED_KEY)
+    assert main(["inspect", token]) == 0
+    shown = capsys.readouterr().out
+    assert [line.partition(":")[0] for line in shown.splitlines()[:4]] == ["kind", "created", "written", "opened"]
+    assert re.fullmatch(r"[\n -~]*", shown)
+
+
+# What is none of ours
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+            "a JSON Web Token",
+        ),
+        ("eyJhIjoxfQ:1wXnRk:" + "x" * 43, "signed by Django"),
+        ("gAAAAABl" + "x" * 112 + "==", "a Fernet token"),
+        ("eyJhIjoxfQ.9hkqH6PKzZpOGDGFMPKfySe7Tp8", "signed by itsdangerous without a time"),
+        ("session=123e4567-e89b-42d3-a456-426614174000", "an id of another session library"),
+        ("Cookie: sessionid=abcdefghijklmnopqrstuvwxyz012345", "an id of another session library"),
+        ("Cookie: session=" + "A" * 43, "a stored session's id"),
+    ],
+)
+def test_inspect_says_what_stands_there_that_is_no_token_of_ours(capsys, text, what):
+    assert main(["inspect", text]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("session-mw: nothing there looks like a signed token")
+    assert what in err
+
+
+# Stored sessions
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A URL, and a token and an id in its store."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    return url, *store_session(url, {"cart": ["apple"]})
+
+
+def store_session(url, data, principal="42", **settings):
+    sessions = SessionManager(store=url, **settings)
+    session = sessions.open({"wsgi.url_scheme": "https"})
+    session.update(data)
+    session.principal = principal
+    token = dict(sessions.commit(session))["Set-Cookie"].partition(";")[0].partition("=")[2]
+    sessions.close()
+    return token, session.id
+
+
+def test_inspect_shows_a_stored_session(inspect, stored):
+    url, token, session_id = stored
+    report = inspect(f"Cookie: session={token}", "--store", url)
+    assert (report["kind"], report["id"], report["principal"]) == ("stored", session_id, "42")
+    assert report["data"] == {"cart": ["apple"]}
+    assert report["encrypted"] is False
+
+
+def test_inspect_takes_the_stores_url_from_the_environment(capsys, monkeypatch, stored):
+    url, token, session_id = stored
+    monkeypatch.setenv("SESSION_MW_STORE", url)
+    assert main(["inspect", token, "--store"]) == 0
+    shown = capsys.readouterr().out
+    assert f"id:        {session_id}\nprincipal: '42'\n" in shown
+
+
+def test_inspect_opens_an_encrypted_stored_session_with_the_key(inspect, capsys, monkeypatch, tmp_path):
+    pytest.importorskip("cryptography")
+    url = f"sqlite:///{tmp_path}/s.db"
+    settings = {"secret_key": ENCRYPTED_KEY, "store_encryption": True, "cookie_name": "sid"}
+    token, _ = store_session(url, {"a": 1}, **settings)
+    assert main(["inspect", f"sid={token}", "--store", url]) == 1
+    assert "if it is encrypted, set SESSION_MW_SECRET_KEY" in (err := capsys.readouterr().err)
+    assert err.count("\n") == 1
+    monkeypatch.setenv("SESSION_MW_SECRET_KEY", ENCRYPTED_KEY)
+    report = inspect(f"sid={token}", "--store", url)
+    assert (report["data"], report["encrypted"]) == ({"a": 1}, True)
+
+
+def test_inspect_changes_nothing_in_the_store(inspect, stored, clock):
+    url, token, session_id = stored
+    store = open_store(url)
+    before = store.load(session_id)
+    clock.advance(10 * 86400)
+    inspect(token, "--store", url)
+    assert store.load(session_id) == before
+    store.close()
+
+
+def test_a_session_that_the_store_does_not_have_is_told_as_that(capsys, stored):
+    url, token, _ = stored
+    assert main(["inspect", "B" * 43, "--store", url]) == 1
+    assert "no session has the id" in capsys.readouterr().err
+    assert main(["inspect", token, "--store", url, "--salt", "other"]) == 1
+    assert "--cookie-name, --salt" in capsys.readouterr().err
+    assert main(["inspect", FLASK, "--store", url]) == 1
+    assert "43 letters" in capsys.readouterr().err
+
+
+def test_a_token_may_begin_as_an_option_does(capsys, stored):
+    for token in ("-" * 43, "-" + "x" * 42):
+        assert main(["inspect", token, "--store", stored[0]]) == 1
+        assert "no session has the id" in capsys.readouterr().err
+    assert main(["inspect", "-" * 43]) == 1
+    assert "a stored session's id" in capsys.readouterr().err
+
+
+# Version and help
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"session-mw {session_mw.__version__}\n"
+
+
+def test_help_shows_the_public_names():
+    text = pydoc.plain(pydoc.render_doc(session_mw))
+    for name in ("SessionManager", "SessionMiddleware", "get_session", "SQLiteStore", "StoreError"):
+        assert name in text
+    assert all(hasattr(session_mw, name) for name in session_mw.__all__)
+
+
+@pytest.mark.parametrize("command", ["inspect", "audit", "sessions", "end", "sweep", "keygen"])
+def test_each_command_has_help(capsys, command):
+    with pytest.raises(SystemExit) as exit_:
+        main([command, "--help"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: session-mw {command}")

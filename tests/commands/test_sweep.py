@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import pty
+import pwd
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from contextlib import closing
@@ -18,6 +20,7 @@ import pytest
 
 from session_mw import open_store
 from session_mw.cli import main
+from support import services
 
 if TYPE_CHECKING:
     from support.clock import Clock
@@ -175,6 +178,81 @@ def test_a_store_that_fails_is_one_line(tmp_path: Path, capsys: pytest.CaptureFi
     assert (status, out) == (1, "")
     assert err.startswith("session-mw: ")
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "place"),
+    [
+        ("postgresql+psycopg://me:hush@127.0.0.1:{port}/app", "psycopg", "127.0.0.1:{port}/app"),
+        ("mysql+pymysql://me:hush@127.0.0.1:{port}/app", "pymysql", "127.0.0.1:{port}/app"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["sweep"], ["sweep", "--dry-run"], ["sessions"], ["end", "--all"]])
+def test_a_database_that_cannot_be_reached_is_one_line_with_a_remedy(
+    arguments: list[str], url: str, module: str, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sqlalchemy")
+    pytest.importorskip(module)
+    port = services.free_port()
+    command, *options = arguments
+    principal = [] if command == "sweep" else ["42"]
+    status = main(
+        [command, *options, *principal[: command == "end"], url.format(port=port), *principal[: command == "sessions"]]
+    )
+    out, err = capsys.readouterr()
+    assert (status, out) == (1, "")
+    assert err.startswith("session-mw: ")
+    assert err.count("\n") == 1
+    assert place.format(port=port) in err
+    assert "is the server running" in err
+    assert "hush" not in err
+
+
+def test_a_database_whose_driver_is_missing_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)
+    status, out, err = run(capsys, "mysql://me:hush@localhost/app")
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "MySQLdb" in err
+    assert "hush" not in err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
+@pytest.mark.parametrize("inside", ["", "closed/"])
+def test_another_users_store_is_told_with_whose_it_is(kind: str, inside: str) -> None:
+    nobody = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        os.mkdir(f"{directory}/closed", 0o700)
+        url = f"{kind}://{'/' if kind == 'sqlite' else ''}{directory}/{inside}s"
+        fill(url, live=1)
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(nobody.pw_uid), "sweep", url],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            cwd="/",
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    owned = "closed" if inside else "s"
+    assert done.stderr == (
+        f"session-mw: '{directory}/{owned}' belongs to root (mode {'0700' if inside or kind == 'file' else '0600'}), "
+        "and you are nobody: run the command as root, with sudo -u root, say\n"
+    )
+
+
+PROGRAM = """
+import os, sys
+from session_mw.cli import main
+user = int(sys.argv[1])
+os.setgroups([]); os.setgid(user); os.setuid(user)
+sys.exit(main(sys.argv[2:]))
+"""
+"""Imports first: the interpreter may be where nobody else may look."""
 
 
 @pytest.mark.heavy

@@ -7,6 +7,8 @@ import os
 import pickle
 import string
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
@@ -369,3 +371,22 @@ def test_threads_share_a_codec() -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(work, range(2000)))
+
+
+def test_a_cryptography_that_cannot_be_loaded_is_not_told_as_missing(tmp_path):
+    """As in the second sub-interpreter of mod_wsgi."""
+    (tmp_path / "cryptography").mkdir()
+    (tmp_path / "cryptography" / "__init__.py").write_text("raise ImportError('not in subinterpreters')")
+    program = (
+        "from session_mw import ConfigurationError, SessionManager\n"
+        "try: SessionManager('a-key-for-the-tests-of-encryption', encrypt=True)\n"
+        "except ConfigurationError as error: print(error)"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert done.stdout == (
+        "encrypt=True: the package 'cryptography' is installed and cannot be loaded: "
+        "ImportError: not in subinterpreters\n"
+    )

@@ -41,17 +41,20 @@ def test_reading_and_writing_are_one_command_each(store: MemcachedStore, memcach
 
 def test_a_version_of_another_host_is_refused_though_its_number_fits() -> None:
     servers = [services.start_memcached() for _ in range(2)]
+    single = [MemcachedStore([(services.HOST, server.port)]) for server in servers]
     store = MemcachedStore([(services.HOST, server.port) for server in servers])
-    one, other = new_key(), new_key()
-    while store._host(one) is store._host(other):
-        other = new_key()
-    for key in (one, other):
-        store.create(key, b"a", 60)
-    first, second = loaded(store, one).version, loaded(store, other).version
-    assert first.cas == second.cas
-    assert not store.update(other, b"b", 60, first)
-    assert loaded(store, other).data == b"a"
-    store.close()
+    keys = [new_key(), new_key()]
+    store.create(keys[0], b"a", 60)
+    while not all(any(one.load(key) for key in keys) for one in single):
+        keys[1] = new_key()
+        store.create(keys[1], b"a", 60)
+    # the numbers count the writes of a server
+    versions = [loaded(store, key).version for key in keys]
+    for key, other in zip(keys, reversed(versions), strict=True):
+        assert not store.update(key, b"b", 60, other)
+        assert loaded(store, key).data == b"a"
+    for one in (store, *single):
+        one.close()
     for server in servers:
         server.stop()
 

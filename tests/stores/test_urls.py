@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import builtins
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from session_mw.exceptions import ConfigurationError
+from session_mw.exceptions import ConfigurationError, StoreError
+from session_mw.protocols import LocatedStore
 from session_mw.stores import options
 from session_mw.stores.file import FileStore
 from session_mw.stores.memory import MemoryStore
 from session_mw.stores.sqlite import SQLiteStore
-from session_mw.stores.urls import open_store
+from session_mw.stores.urls import location_of, open_store
 
 KEY = "0123456789abcdef" * 4
 PASSWORD = "Zx9-secret"
@@ -243,3 +246,87 @@ def test_a_missing_driver_is_named_with_what_to_install(
     with pytest.raises(ConfigurationError) as caught:
         open_store(url)
     assert str(caught.value) == f"the package '{package}' is missing: pip install \"session_mw[{extra}]\""
+
+
+@pytest.mark.parametrize(
+    ("url", "package"),
+    [
+        ("redis://host", "redis"),
+        ("memcached://host", "pymemcache"),
+        ("postgresql+psycopg://host/db", "sqlalchemy"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise ImportError('libwanted.so.1: cannot open shared object file')", "ImportError: libwanted.so.1: cannot"),
+        ("raise OSError('too many\\nlibraries')", "OSError: too many libraries"),
+        ("import no_such_dependency", "No module named 'no_such_dependency'"),
+        ("import {package}.no_such_part", "no_such_part"),
+    ],
+)
+def test_a_driver_that_is_installed_and_cannot_be_loaded_is_told_as_that(
+    url: str, package: str, code: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(code.format(package=package))
+    program = (
+        "import sys\nfrom session_mw import ConfigurationError, open_store\n"
+        "try: open_store(sys.argv[1])\nexcept ConfigurationError as error: print(error)"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", program, url], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert done.stdout.startswith(f"the package '{package}' is installed and cannot be loaded: "), done.stderr
+    assert words in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+URLS = {
+    "memory://": ("memory", ""),
+    "file:///no/such/directory": ("file", "/no/such/directory"),
+    "sqlite:////no/such/file.db": ("sqlite", "/no/such/file.db"),
+    "redis://:Zx9-secret@cache.internal:6380/1": ("redis", ""),
+    "memcached://cache.internal": ("memcached", ""),
+    "postgresql+psycopg://me:Zx9-secret@cache.internal/app": ("sql", ""),
+}
+DRIVERS = {"redis": "redis", "memcached": "pymemcache", "sql": "sqlalchemy"}
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_place_is_told_without_opening_it(url: str) -> None:
+    kind, path = URLS[url]
+    pytest.importorskip(DRIVERS.get(kind, "session_mw"))
+    place = location_of(url)
+    assert (place.kind, place.path) == (kind, path)
+    assert place.hosts == (("cache.internal",) if "internal" in url else ())
+    assert place.password is (PASSWORD in url)
+    assert PASSWORD not in repr(place)
+    assert not os.path.exists("/no/such")
+
+
+@pytest.mark.parametrize("url", ["memory://", "file://{path}/s", "sqlite:///{path}/s.db", "memcached://cache.internal"])
+def test_an_open_store_is_where_its_url_says(url: str, tmp_path: Path) -> None:
+    if url.startswith("memcached"):
+        pytest.importorskip("pymemcache")
+    store = open_store(url.format(path=tmp_path))
+    assert isinstance(store, LocatedStore)
+    said, expected = store.describe(), location_of(url.format(path=tmp_path))
+    assert said._replace(shown="") == expected._replace(shown="")
+    store.close()
+
+
+@pytest.mark.parametrize("scheme", ["file", "sqlite", "sqlite+pysqlite"])
+def test_what_is_not_there_is_an_error_where_nothing_may_be_created(scheme: str, tmp_path: Path) -> None:
+    if "+" in scheme:
+        pytest.importorskip("sqlalchemy")
+    with pytest.raises((ConfigurationError, StoreError)):
+        open_store(f"{scheme}:///{tmp_path}/s", create=False).load(KEY)
+    assert list(tmp_path.iterdir()) == []
+    open_store(f"{scheme}:///{tmp_path}/s").create(KEY, b"data", 60)
+    store = open_store(f"{scheme}:///{tmp_path}/s", create=False)
+    record = store.load(KEY)
+    assert record is not None
+    assert record.data == b"data"
+    store.close()

@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from session_mw.exceptions import ConfigurationError, StoreError
-from session_mw.protocols import Record
-from session_mw.stores import options
+from session_mw.protocols import Location, Record
+from session_mw.stores import options, stand_in
 from session_mw.stores.file import records
 from session_mw.stores.file.directory import Directory
 from session_mw.stores.file.locks import StripedLocks
@@ -58,7 +58,7 @@ class FileStore:
         return f"<FileStore {self._directory.path!r}>"
 
     @classmethod
-    def from_url(cls, url: str) -> FileStore:
+    def from_url(cls, url: str, *, create: bool = True) -> FileStore:
         """Make the store of ``file:///var/lib/app/sessions``; the option is ``timeout``.
 
         Raises:
@@ -70,7 +70,17 @@ class FileStore:
                 f"{options.without_password(url)!r} names no directory: write 'file:///var/lib/app/sessions', "
                 "with three slashes"
             )
+        stand_in.refuse_missing(url, create)
         return cls(unquote(parsed.path), **parsed.options)
+
+    @classmethod
+    def location_of(cls, url: str) -> Location:
+        """Where the store is that a URL names."""
+        return stand_in.in_url(url)
+
+    def describe(self) -> Location:
+        """As :meth:`session_mw.protocols.LocatedStore.describe`."""
+        return Location("file", repr(self), self._directory.path)
 
     def load(self, key: str) -> Record | None:
         """As :meth:`session_mw.protocols.Store.load`."""

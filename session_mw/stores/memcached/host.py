@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from typing import Any
 
-from pymemcache import Client, MemcacheError, MemcacheServerError
-from pymemcache.exceptions import MemcacheUnexpectedCloseError
+from pymemcache import Client, MemcacheClientError, MemcacheError, MemcacheServerError
+from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownCommandError
 
 from session_mw.exceptions import NotSerializable, StoreError
+from session_mw.stores.memcached.connection import Address, Connection
 
 _DROPPED = (ConnectionError, MemcacheUnexpectedCloseError)
 # pymemcache takes answers apart that may be no memcached's: a wrong port, a proxy.
-_DRIVER_ERRORS = (MemcacheError, OSError, ValueError, LookupError, TypeError)
+_DRIVER_ERRORS = (MemcacheError, OSError, ValueError, LookupError, TypeError, AssertionError)
 _LONGEST_RELATIVE = 30 * 24 * 3600
 """memcached reads a greater number as a date (protocol.txt, "Expiration times")."""
 _LATEST_DATE = 2**31 - 1
@@ -29,25 +29,38 @@ class Host:
     lock, which a fork may copy while it is held. So connections are kept here: a deque
     needs no lock.
 
+    A connection is in the deque only after an answer was read to its end: one whose
+    answer may still come (the call timed out, or was interrupted by another thread, by
+    ``gevent.Timeout`` or by the end of its greenlet) is closed or forgotten.
+
     Args:
-        address: Host and port.
-        timeout: Seconds to wait for an answer.
-        connect_timeout: Seconds to wait for a connection.
+        address: Host and port, or the path of a Unix socket.
+        timeout: Seconds that all commands of a call may take together.
+        connect_timeout: Seconds of these to wait for a connection, at most.
         max_idle: How many connections are kept while they are not in use.
     """
 
-    def __init__(self, address: tuple[str, int], timeout: float, connect_timeout: float, max_idle: int) -> None:
-        self.name = "{}:{}".format(*address)
+    def __init__(self, address: Address, timeout: float, connect_timeout: float, max_idle: int) -> None:
+        self.name = address if isinstance(address, str) else "{}:{}".format(*address)
         self.address = address
-        self._timeouts = {"timeout": timeout, "connect_timeout": connect_timeout}
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
         self._max_idle = max_idle
         self._idle: deque[Any] = deque()
-        self._inherited: list[deque[Any]] = []
-        self._process = os.getpid()
         self._clock: tuple[float, float] | None = None
 
-    def call(self, method: str, *args: Any, **options: Any) -> Any:
+    def deadline(self) -> float:
+        """Time by ``time.monotonic()`` at which a call that begins now has to end."""
+        return time.monotonic() + self._timeout
+
+    def call(self, ends: float, method: str, *args: Any, **options: Any) -> Any:
         """Send one command. A dropped connection is tried again once, with a new one.
+
+        Args:
+            ends: Time by ``time.monotonic()`` at which to give up.
+            method: What the command is called in pymemcache.
+            args: Its arguments.
+            options: Its named arguments.
 
         Raises:
             NotSerializable: The value is larger than the server keeps.
@@ -55,79 +68,94 @@ class Host:
         """
         try:
             try:
-                return self._send(self._take(), method, *args, **options)
+                return self._send(self._idle_client() or self._connect(ends), ends, method, *args, **options)
             except _DROPPED:
                 # The others are as old: a restarted server has dropped them all.
                 self.close()
-                return self._send(self._connect(), method, *args, **options)
+                return self._send(self._connect(ends), ends, method, *args, **options)
+        except TimeoutError as error:
+            # A firewall that forgot this connection has forgotten the others too: they would time out one by one.
+            self.close()
+            raise self._failed(error) from error
         except MemcacheServerError as error:
-            raise _refused(error, args) from error
+            raise self._refused(error, args) from error
         except _DRIVER_ERRORS as error:
-            raise _failed(error) from error
+            raise self._failed(error) from error
 
-    def expiry(self, ttl: int) -> int:
+    def expiry(self, ttl: int, ends: float) -> int:
         """``ttl`` seconds from now in the words of memcached, a second of its clock's grain added.
 
-        More than 30 days have to be a date by the server's clock; zero, for dates that do
-        not fit, is never. The record itself tells the exact second.
+        More than 30 days have to be a date by the server's clock, which may be asked for until
+        ``ends``; zero, for dates that do not fit, is never. The record itself tells the exact second.
         """
         if ttl < _LONGEST_RELATIVE:
             return ttl + 1
-        date = self._server_time() + ttl + 1
+        now = time.monotonic()
+        if self._clock is None or now - self._clock[0] > _CLOCK_IS_GOOD_FOR:
+            self._clock = now, float(self.call(ends, "stats").get(b"time", _LATEST_DATE))
+        read_at, said = self._clock
+        date = int(said + now - read_at) + ttl + 1
         return date if date <= _LATEST_DATE else 0
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        while self._idle:
-            self._idle.pop().close()
+        while True:
+            try:
+                client = self._idle.pop()
+            except IndexError:
+                return
+            client.close()
 
-    def _server_time(self) -> int:
-        now = time.monotonic()
-        if self._clock is None or now - self._clock[0] > _CLOCK_IS_GOOD_FOR:
-            self._clock = now, float(self.call("stats").get(b"time", _LATEST_DATE))
-        read_at, said = self._clock
-        return int(said + now - read_at)
+    def _idle_client(self) -> Any:
+        """One that was kept and can be used; None where there is none."""
+        while True:
+            try:
+                client = self._idle.pop()
+            except IndexError:
+                return None
+            if client.sock.is_reusable():
+                return client
+            client.close()
 
-    def _take(self) -> Any:
-        if os.getpid() != self._process:
-            self._leave_to_parent()
+    def _connect(self, ends: float) -> Any:
+        client = Client(self.address, default_noreply=False, ignore_exc=False)
+        client.sock = Connection(self.address, min(ends, time.monotonic() + self._connect_timeout))
+        return client
+
+    def _send(self, client: Any, ends: float, method: str, *args: Any, **options: Any) -> Any:
         try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect()
-
-    def _leave_to_parent(self) -> None:
-        # Kept, not closed: the sockets are the parent's too.
-        self._inherited.append(self._idle)
-        self._idle = deque()
-        self._process = os.getpid()
-
-    def _connect(self) -> Any:
-        return Client(self.address, no_delay=True, default_noreply=False, ignore_exc=False, **self._timeouts)
-
-    def _send(self, client: Any, method: str, *args: Any, **options: Any) -> Any:
-        try:
+            client.sock.ends = ends
             answer = getattr(client, method)(*args, **options)
         except BaseException:
             # Its answer may still come: nobody else may read it.
             client.close()
             raise
-        self._keep(client)
-        return answer
-
-    def _keep(self, client: Any) -> None:
         if len(self._idle) < self._max_idle:
             self._idle.append(client)
         else:
             client.close()
+        return answer
+
+    def _refused(self, error: Exception, args: tuple[Any, ...]) -> NotSerializable | StoreError:
+        if "too large" not in str(error):
+            return self._failed(error)
+        size = max(len(arg) for arg in args if isinstance(arg, bytes))
+        return NotSerializable("", f"it is {size} bytes, which is more than the memcached server keeps (its option -I)")
+
+    def _failed(self, error: Exception) -> StoreError:
+        return StoreError(f"memcached failed at {self.name}: {type(error).__name__}, {_words_of(error)}")
 
 
-def _refused(error: Exception, args: tuple[Any, ...]) -> NotSerializable | StoreError:
-    if "too large" not in str(error):
-        return _failed(error)
-    size = max(len(arg) for arg in args if isinstance(arg, bytes))
-    return NotSerializable("", f"it is {size} bytes, which is more than the memcached server keeps (its option -I)")
-
-
-def _failed(error: Exception) -> StoreError:
-    return StoreError(f"memcached failed: {type(error).__name__}")
+def _words_of(error: Exception) -> str:
+    """What the operating system or the server said; what a driver quotes of another answer may be a session's data."""
+    if isinstance(error, MemcacheUnexpectedCloseError):
+        return "the server closed the connection"
+    if isinstance(error, MemcacheUnknownCommandError):
+        return "the server does not know the command"
+    if isinstance(error, (MemcacheServerError, MemcacheClientError)):
+        said = error.args[0] if error.args else b""
+        text = said.decode("ascii", "replace") if isinstance(said, bytes) else str(said)
+        return "".join(char if char.isprintable() else "?" for char in text[:200])
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "the answer is not memcached's"

@@ -7,16 +7,17 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from session_mw.exceptions import ConfigurationError, StoreError
-from session_mw.protocols import Record
+from session_mw.protocols import Location, Record
 from session_mw.stores.memcached import values
+from session_mw.stores.memcached.connection import Address
 from session_mw.stores.memcached.host import Host
-from session_mw.stores.options import parse_url, positive, seconds, without_password
+from session_mw.stores.options import StoreURL, parse_url, positive, seconds, without_password
 from session_mw.stores.session_ids import is_key
 
 PORT = 11211
-_TRIES = 100
 
 
 def _prefix(text: str) -> str:
@@ -50,11 +51,16 @@ class MemcachedStore:
     A session larger than the server keeps (1 MB, or its option ``-I``) is refused with
     ``NotSerializable``, and the record stays as it was: the data is at fault, not the server.
 
+    A call ends within ``timeout``, however many commands it takes; only the lookup of a host's
+    name has the limits of the system's resolver. After a time-out all idle connections to that host
+    are closed, for a firewall that forgot one has forgotten the others too.
+
     Args:
-        hosts: Host and port of every server, the same on all machines; their order does not matter.
+        hosts: Host and port of every server, or the path of its Unix socket; the same on all
+            machines, in any order.
         prefix: Stands before every key. Applications that share a server need different ones.
-        timeout: Seconds to wait for an answer.
-        connect_timeout: Seconds to wait for a connection.
+        timeout: Seconds that a call may take.
+        connect_timeout: Seconds of these to wait for a connection, at most.
         max_idle: How many connections to each host are kept while they are not in use.
 
     Raises:
@@ -63,7 +69,7 @@ class MemcachedStore:
 
     def __init__(
         self,
-        hosts: Sequence[tuple[str, int]],
+        hosts: Sequence[Address],
         prefix: str = "session:",
         timeout: float = 2.0,
         connect_timeout: float = 2.0,
@@ -78,32 +84,39 @@ class MemcachedStore:
         self._hosts = [Host(address, timeout, connect_timeout, max_idle) for address in hosts]
 
     @classmethod
-    def from_url(cls, url: str) -> MemcachedStore:
+    def from_url(cls, url: str, *, create: bool = True) -> MemcachedStore:
         """Make the store that ``memcached://host:11211,host2:11211`` names; it connects at the first use.
 
-        Options: ``prefix`` (``session:``), ``timeout`` and ``connect_timeout`` (2 seconds each),
-        ``max_idle`` (50 connections to each host).
+        ``memcached:///run/memcached.sock`` is a Unix socket. Options: ``prefix`` (``session:``),
+        ``timeout`` and ``connect_timeout`` (2 seconds each), ``max_idle`` (50 connections to each host).
+
+        Args:
+            url: The URL.
+            create: As for :func:`~session_mw.open_store`; in memcached there is nothing to create.
 
         Raises:
             ConfigurationError: The URL has a mistake.
         """
-        parsed = parse_url(url, _OPTIONS)
-        shown = without_password(url)
-        if parsed.scheme != "memcached" or parsed.path not in ("", "/"):
-            raise ConfigurationError(f"{shown!r} should be like memcached://host:11211,host2:11211, without a path")
-        if parsed.user or parsed.password:
-            raise ConfigurationError(f"{shown!r} has a user or password; memcached's text protocol has no log-in")
-        hosts = parsed.hosts or [("localhost", PORT)]
-        return cls([(host, port or PORT) for host, port in hosts], **parsed.options)
+        parsed = _read_url(url)
+        return cls(_addresses(parsed), **parsed.options)
+
+    @classmethod
+    def location_of(cls, url: str) -> Location:
+        """Where the store is that the URL names; nothing is opened.
+
+        Raises:
+            ConfigurationError: The URL has a mistake.
+        """
+        return _location(without_password(url), _addresses(_read_url(url)))
 
     def __repr__(self) -> str:
         hosts = ",".join(host.name for host in self._hosts)
         return f"<{type(self).__name__} memcached://{hosts} prefix={self._prefix!r}>"
 
     def load(self, key: str) -> Record | None:
-        """Read a record. A value that is none is a record without data."""
-        name = self._prefix + key
-        found, cas = self._host(key).call("gets", name)
+        """Read a record. A value that is no record of ours is one without data."""
+        host, name, ends = self._begin(key)
+        found, cas = host.call(ends, "gets", name)
         record = values.live(found)
         if not record or not record.version:
             return record
@@ -111,80 +124,111 @@ class MemcachedStore:
 
     def create(self, key: str, data: bytes, ttl: int) -> bool:
         """Write a new record, unless the key is taken."""
-        host, name = self._host(key), self._prefix + key
+        host, name, ends = self._begin(key)
         version = values.new_version()
         value = values.packed(values.ends_in(ttl), version, data)
-        if host.call("add", name, value, expire=host.expiry(ttl)):
+        if host.call(ends, "add", name, value, expire=host.expiry(ttl, ends)):
             return True
-        found, cas = host.call("gets", name)
+        found, cas = host.call(ends, "gets", name)
         if values.version_in(found) == version:
             # The connection dropped after the server had stored it.
             return True
         if cas is None or values.live(found) is not None:
             return False
-        return bool(host.call("cas", name, value, cas, expire=host.expiry(ttl)))
+        return bool(host.call(ends, "cas", name, value, cas, expire=host.expiry(ttl, ends)))
 
     def update(self, key: str, data: bytes, ttl: int, version: Any) -> bool:
         """Write a record that still has the version."""
+        host, name, ends = self._begin(key)
         new = values.new_version()
         value = values.packed(values.ends_in(ttl), new, data)
-        if self._is_as_loaded_and_set(key, value, ttl, version):
+        # A record of another host or prefix may have the same number.
+        is_of_here = isinstance(version, values.Version) and version.name == name and version.expires > time.time()
+        if is_of_here and host.call(ends, "cas", name, value, version.cas, expire=host.expiry(ttl, ends)):
             return True
-        return self._change(key, ttl, lambda record: value if record.version == version else None, new)
+        # A touch may have come between, or the connection dropped after the server had stored the record.
+        found, cas = host.call(ends, "gets", name)
+        while values.version_in(found) != new:
+            record = values.live(found)
+            if record is None or not record.version or record.version != version:
+                return False
+            if host.call(ends, "cas", name, value, cas, expire=host.expiry(ttl, ends)):
+                return True
+            found, cas = self._changed_by_another(host, name, ends)
+        return True
 
     def touch(self, key: str, ttl: int) -> bool:
         """Let the record end ``ttl`` seconds from now."""
-        ends = values.ends_in(ttl)
-        return self._change(key, ttl, lambda record: values.packed(ends, record.version, record.data))
+        host, name, ends = self._begin(key)
+        found, cas = host.call(ends, "gets", name)
+        while (record := values.live(found)) is not None and record.version:
+            value = values.packed(values.ends_in(ttl), record.version, record.data)
+            if host.call(ends, "cas", name, value, cas, expire=host.expiry(ttl, ends)):
+                return True
+            found, cas = self._changed_by_another(host, name, ends)
+        return False
 
     def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
         if not is_key(key):
             return
-        host, name = self._host(key), self._prefix + key
+        host, name, ends = self._begin(key)
         # pymemcache says the same of a record that was not there and of an answer that it does not know.
-        if not host.call("delete", name) and host.call("get", name) is not None:
-            raise StoreError("memcached failed: it did not remove a record")
+        if not host.call(ends, "delete", name) and host.call(ends, "get", name) is not None:
+            raise StoreError(f"memcached failed at {host.name}: it did not remove a record")
 
     def close(self) -> None:
         """Close the connections."""
         for host in self._hosts:
             host.close()
 
-    def _is_as_loaded_and_set(self, key: str, value: bytes, ttl: int, version: Any) -> bool:
-        """Try it without reading again; False says nothing yet: a touch may have come between."""
-        # numbers of other hosts are no others than this one's
-        if not isinstance(version, values.Version) or version.name != self._prefix + key:
-            return False
-        if version.expires <= time.time():
-            return False
-        host = self._host(key)
-        return bool(host.call("cas", version.name, value, version.cas, expire=host.expiry(ttl)))
+    def describe(self) -> Location:
+        """As :meth:`session_mw.protocols.LocatedStore.describe`."""
+        return _location(repr(self), [host.address for host in self._hosts])
 
-    def _change(self, key: str, ttl: int, changed: Callable[[Record], bytes | None], new: bytes | None = None) -> bool:
-        """Store what ``changed`` makes of the live record; again, if something else was faster.
+    def _begin(self, key: str) -> tuple[Host, str, float]:
+        """The key's host, the key's name there, and when the call has to end.
 
-        False if there is no live record, or ``changed`` wants nothing stored.
+        The host is the one that a hash of both ranks first: one that is added or taken away moves
+        only the keys that it gets or had (Thaler and Ravishankar, "A Name-Based Mapping Scheme for
+        Rendezvous", 1996).
         """
-        host, name = self._host(key), self._prefix + key
-        for _ in range(_TRIES):
-            found, cas = host.call("gets", name)
-            version, record = values.version_in(found), values.live(found)
-            if new is not None and version == new:
-                return True
-            value = changed(record) if record and version else None
-            if value is None:
-                return False
-            if host.call("cas", name, value, cas, expire=host.expiry(ttl)):
-                return True
-        raise StoreError(f"a record in memcached was changed by others {_TRIES} times in a row")
+        host = self._hosts[0]
+        if len(self._hosts) > 1:
+            host = max(self._hosts, key=lambda host: hashlib.sha256(f"{host.name} {key}".encode()).digest())
+        return host, self._prefix + key, host.deadline()
 
-    def _host(self, key: str) -> Host:
-        """The key's host: the one that a hash of both ranks first.
+    def _changed_by_another(self, host: Host, name: str, ends: float) -> Any:
+        """Value and number of a record, read again because another writer was faster.
 
-        A host that is added or taken away moves only the keys that it gets or had
-        (Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous", 1996).
+        Raises:
+            StoreError: Others were faster for all the time that a call may take.
         """
-        if len(self._hosts) == 1:
-            return self._hosts[0]
-        return max(self._hosts, key=lambda host: hashlib.sha256(f"{host.name} {key}".encode()).digest())
+        if time.monotonic() >= ends:
+            raise StoreError(f"a record in memcached at {host.name} was changed by others for the whole timeout")
+        return host.call(ends, "gets", name)
+
+
+def _read_url(url: str) -> StoreURL:
+    parsed = parse_url(url, _OPTIONS)
+    shown = without_password(url)
+    if parsed.scheme != "memcached" or (parsed.hosts and parsed.path not in ("", "/")):
+        raise ConfigurationError(
+            f"{shown!r} should be like memcached://host:11211,host2:11211, without a path, "
+            "or memcached:///run/memcached.sock"
+        )
+    if parsed.user or parsed.password:
+        raise ConfigurationError(f"{shown!r} has a user or password; memcached's text protocol has no log-in")
+    return parsed
+
+
+def _addresses(parsed: StoreURL) -> list[Address]:
+    if not parsed.hosts and parsed.path.strip("/"):
+        return [unquote(parsed.path)]
+    return [(host, port or PORT) for host, port in parsed.hosts or [("localhost", None)]]
+
+
+def _location(shown: str, addresses: Sequence[Address]) -> Location:
+    # Who can reach a Unix socket is on this machine.
+    hosts = tuple("localhost" if isinstance(address, str) else address[0] for address in addresses)
+    return Location("memcached", shown, hosts=hosts)

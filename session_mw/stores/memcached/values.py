@@ -48,7 +48,7 @@ def version_in(value: bytes | None) -> bytes | None:
 
 
 def live(value: bytes | None) -> Record | None:
-    """The record in a value, unless it has ended. A value that is none of ours is a record without data."""
+    """The record in a value, unless it has ended. A value that is no record of ours is one without data."""
     if value is None:
         return None
     head = _HEADER.match(value)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from session_mw.exceptions import StoreError
-from session_mw.protocols import Record
+from session_mw.protocols import Location, Record
+from session_mw.stores import stand_in
 from session_mw.stores.options import without_password
 from session_mw.stores.redis import scripts as lua
 from session_mw.stores.redis import values
@@ -52,7 +53,7 @@ class RedisStore:
         self._shown = type(client).__name__
 
     @classmethod
-    def from_url(cls, url: str) -> RedisStore:
+    def from_url(cls, url: str, *, create: bool = True) -> RedisStore:
         """Make the store that a URL names; it connects at the first use.
 
         ``redis://user:password@host:6379/0``, ``rediss://…`` (TLS),
@@ -75,6 +76,16 @@ class RedisStore:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._shown} prefix={self._prefix!r}>"
+
+    @classmethod
+    def location_of(cls, url: str) -> Location:
+        """Where the store is that a URL names."""
+        connector(url)
+        return stand_in.in_url(url)
+
+    def describe(self) -> Location:
+        """As :meth:`session_mw.protocols.LocatedStore.describe`."""
+        return stand_in.of_redis(self)
 
     def load(self, key: str) -> Record | None:
         """Read a record. A value that is none is a record without data."""

@@ -15,7 +15,8 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import IntegrityError
 
 from session_mw.exceptions import ConfigurationError, StoreError
-from session_mw.protocols import Record
+from session_mw.protocols import Location, Record
+from session_mw.stores import stand_in
 from session_mw.stores.options import identifier, without_password
 from session_mw.stores.session_ids import is_key, warn_of_foreign
 from session_mw.stores.sqlalchemy.connections import Links
@@ -65,7 +66,7 @@ class SQLAlchemyStore:
         self._sql = Statements(self._table)
 
     @classmethod
-    def from_url(cls, url: str) -> SQLAlchemyStore:
+    def from_url(cls, url: str, *, create: bool = True) -> SQLAlchemyStore:
         """Make the store that a URL of SQLAlchemy names; it connects at the first use.
 
         ``postgresql+psycopg://user:password@host/database``, ``mysql+pymysql://…``,
@@ -80,8 +81,9 @@ class SQLAlchemyStore:
         Raises:
             ConfigurationError: The URL has a mistake, or its driver is not installed.
         """
+        stand_in.refuse_missing(url, create)
         engine, options = engine_from_url(url)
-        return cls(engine, options.get("table", "sessions"), create=options.get("create", True))
+        return cls(engine, options.get("table", "sessions"), create=create and options.get("create", True))
 
     def __repr__(self) -> str:
         url = self._engine.url
@@ -95,6 +97,15 @@ class SQLAlchemyStore:
             StoreError: The database refuses.
         """
         self._links.create_table()
+
+    @classmethod
+    def location_of(cls, url: str) -> Location:
+        """Where the store is that a URL names."""
+        return stand_in.in_url(url)
+
+    def describe(self) -> Location:
+        """As :meth:`session_mw.protocols.LocatedStore.describe`."""
+        return stand_in.in_url(self._engine.url.render_as_string(hide_password=False))._replace(shown=repr(self))
 
     def load(self, key: str) -> Record | None:
         """Read a record."""

@@ -6,14 +6,17 @@ import itertools
 import logging
 import os
 import secrets
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from typing import Any
+from urllib.parse import quote
 
 from session_mw.exceptions import ConfigurationError, StoreError
-from session_mw.protocols import Record
-from session_mw.stores import options
+from session_mw.protocols import Location, Record
+from session_mw.stores import options, stand_in
 from session_mw.stores.session_ids import is_key, warn_of_foreign
 from session_mw.stores.sqlite.connections import Links
 from session_mw.stores.sqlite.statements import statements_for
@@ -60,7 +63,7 @@ class SQLiteStore:
         return f"<SQLiteStore {self._path!r} table={self._table!r}>"
 
     @classmethod
-    def from_url(cls, url: str) -> SQLiteStore:
+    def from_url(cls, url: str, *, create: bool = True) -> SQLiteStore:
         """Make the store of ``sqlite:///relative.db`` or ``sqlite:////absolute/path.db``.
 
         The options are ``table`` and ``timeout``.
@@ -74,7 +77,19 @@ class SQLiteStore:
                 f"{options.without_password(url)!r} names no file: write 'sqlite:///relative.db' or "
                 "'sqlite:////absolute/path.db' (without a file: 'memory://')"
             )
+        stand_in.refuse_missing(url, create)
+        if not create:
+            _refuse_missing_table(parsed.path[1:], parsed.options.get("table", "sessions"))
         return cls(parsed.path[1:], **parsed.options)
+
+    @classmethod
+    def location_of(cls, url: str) -> Location:
+        """Where the store is that a URL names."""
+        return stand_in.in_url(url)
+
+    def describe(self) -> Location:
+        """As :meth:`session_mw.protocols.LocatedStore.describe`."""
+        return Location("sqlite", repr(self), self._path)
 
     def load(self, key: str) -> Record | None:
         """As :meth:`session_mw.protocols.Store.load`."""
@@ -162,6 +177,12 @@ class SQLiteStore:
             self._links.write(self._sql.sweep, (now, SWEPT_AT_ONCE))
         except StoreError as error:
             logger.warning("expired sessions were not removed: %s", error)
+
+
+def _refuse_missing_table(path: str, table: str) -> None:
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)) as database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = ? COLLATE NOCASE", (table,)).fetchall():
+            raise ConfigurationError(f"{path!r} has no table {table!r}")
 
 
 def _is_busy(error: StoreError) -> bool:

@@ -1,0 +1,127 @@
+"""Stored sessions as the commands see them: one by its token, those of a principal, and their ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from session_mw.backends.principals import SessionInfo
+from session_mw.backends.record_format import key_of
+from session_mw.exceptions import SessionError, WeakSecretKeyWarning
+from session_mw.manager import SessionManager
+from session_mw.protocols import Store
+from session_mw.stores.session_ids import is_key
+
+KEY_VARIABLE = "SESSION_MW_SECRET_KEY"
+"""The environment variable that may hold the secret key: others can see the command line."""
+
+
+class Format(NamedTuple):
+    """The settings that a site's records depend on."""
+
+    cookie_name: str = "session"
+    salt: str = "cookie-session"
+    lifetime: str = "31 days"
+    """Seconds, or a text such as ``30 days``; when a session was last used is reckoned with it."""
+
+
+class Found(NamedTuple):
+    """A stored session."""
+
+    id: str
+    data: dict[str, Any]
+    created: int
+    """Unix time."""
+    expires: int
+    """Unix time."""
+    principal: str | None
+    encrypted: bool
+
+
+def find(store: Store, token: str, format_: Format) -> Found:
+    """Read the session of a token, with the key where it is encrypted. Nothing is written, not even a time of use.
+
+    Raises:
+        SessionError: The store has no such session, or it cannot be read.
+        StoreError: The store failed.
+    """
+    session_id = key_of(token)
+    record = store.load(session_id)
+    if record is None:
+        raise SessionError(
+            f"no session has the id {session_id}: it has ended, or is in another store or under another prefix"
+        )
+    for sessions in _managers(store, format_):
+        with _quiet():
+            session = sessions.open({"HTTP_COOKIE": f"{format_.cookie_name}={token}"})
+            data = session.copy()
+        if not session.new:
+            encrypted = sessions.settings.store_encryption
+            return Found(session_id, data, session.created, record.expires, session.principal, encrypted)
+    hint = "" if os.environ.get(KEY_VARIABLE) else f"; if it is encrypted, set {KEY_VARIABLE}"
+    raise SessionError(
+        f"the session {session_id} is there and cannot be read with the cookie name {format_.cookie_name!r} and the "
+        f"salt {format_.salt!r} (--cookie-name, --salt), or it is just ending{hint}"
+    )
+
+
+def list_all(store: Store, principal: str, format_: Format) -> list[SessionInfo]:
+    """The principal's sessions, the last used first; encrypted ones too where the key is known.
+
+    Raises:
+        SessionError: The store lists no sessions by principal.
+        StoreError: The store failed.
+    """
+    found = {info.id: info for sessions in _managers(store, format_) for info in sessions.sessions_of(principal)}
+    return sorted(found.values(), key=lambda info: info.last_used, reverse=True)
+
+
+def end(store: Store, session_id: str) -> None:
+    """End a session.
+
+    Raises:
+        SessionError: That is no id, or no session has it.
+        StoreError: The store failed.
+    """
+    if not is_key(session_id):
+        raise SessionError("a session's id is 64 hexadecimal digits, as session-mw sessions and inspect show it")
+    if store.load(session_id) is None:
+        raise SessionError(f"no session has the id {session_id}; nothing was ended")
+    store.delete(session_id)
+
+
+def end_all(store: Store, principal: str, format_: Format) -> int:
+    """End all sessions of a principal, encrypted ones too where the key is known; how many that were.
+
+    Raises:
+        SessionError: The store lists no sessions by principal.
+        StoreError: The store failed.
+    """
+    return sum(sessions.end_all(principal) for sessions in _managers(store, format_))
+
+
+def _managers(store: Store, format_: Format) -> list[SessionManager]:
+    """A manager that reads plain records, and one for encrypted records where the key is known."""
+    settings = {**format_._asdict(), "store": store}
+    managers = [SessionManager.from_mapping(settings)]
+    key = os.environ.get(KEY_VARIABLE)
+    if key is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", WeakSecretKeyWarning)
+            managers.append(SessionManager.from_mapping({**settings, "secret_key": key, "store_encryption": True}))
+    return managers
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the package's log lines off the terminal: what they say is told by an error."""
+    logger, handler = logging.getLogger("session_mw"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

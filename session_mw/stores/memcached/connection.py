@@ -1,0 +1,101 @@
+"""A connection to memcached that ends, whatever the server does, when the time for a call is over."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import TypeAlias
+
+Address: TypeAlias = tuple[str, int] | str
+"""Host and port, or the path of a Unix socket."""
+
+
+class Connection:
+    """What pymemcache takes for a socket: it uses no more of one than ``sendall``, ``recv`` and ``close``.
+
+    A socket's own time-out begins anew with each packet, so that a server which sends a byte
+    now and then is waited for without end.
+
+    Args:
+        address: Where to connect to; all addresses of a host are tried.
+        ends: Time by ``time.monotonic()`` at which to give up connecting, and at which the first
+            call gives up. The name is looked up by the system's resolver, which has limits of its own.
+
+    Attributes:
+        ends: Time by ``time.monotonic()`` at which a call gives up; set it before each one.
+
+    Raises:
+        OSError: The server cannot be reached.
+    """
+
+    def __init__(self, address: Address, ends: float) -> None:
+        self.ends = ends
+        self._process = os.getpid()
+        self._socket = _unix_socket(address, ends) if isinstance(address, str) else _tcp_socket(*address, ends)
+
+    def sendall(self, data: bytes) -> None:
+        """Send everything."""
+        self._socket.settimeout(_left(self.ends))
+        self._socket.sendall(data)
+
+    def recv(self, size: int) -> bytes:
+        """Receive at most ``size`` bytes; none where the server has closed the connection."""
+        self._socket.settimeout(_left(self.ends))
+        return self._socket.recv(size)
+
+    def close(self) -> None:
+        """Close it in this process."""
+        self._socket.close()
+
+    def is_reusable(self) -> bool:
+        """Whether the next command may be sent: this process made the connection, it stands, and nothing is unread.
+
+        What is unread would be taken for the answer to the next command.
+        """
+        if self._process != os.getpid():
+            # A fork copied it; the parent reads from the same socket.
+            return False
+        try:
+            self._socket.settimeout(0)
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+def _left(ends: float) -> float:
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
+
+def _tcp_socket(host: str, port: int, ends: float) -> socket.socket:
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for tried, (family, kind, protocol, _, address) in enumerate(addresses, start=1):
+        opened = socket.socket(family, kind, protocol)
+        try:
+            # Each address gets its share, or one that does not answer would leave no time for the others.
+            opened.settimeout(_left(ends) / (len(addresses) - tried + 1))
+            opened.connect(address)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return opened
+        except BaseException as error:
+            opened.close()
+            if tried == len(addresses) or not isinstance(error, OSError):
+                raise
+    raise OSError(f"{host} has no address")
+
+
+def _unix_socket(path: str, ends: float) -> socket.socket:
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        opened.settimeout(_left(ends))
+        opened.connect(path)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
