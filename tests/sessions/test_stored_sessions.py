@@ -24,6 +24,7 @@ from session_mw import (
 )
 from session_mw.backends import contention
 from session_mw.csrf import csrf_token
+from session_mw.stores.fork import PerProcess
 from support.wsgi import KEY, Visitor, guarded, page, visit
 
 DAY = 86400
@@ -797,9 +798,9 @@ def test_a_session_under_way_does_not_survive_end_all(sessions, devices):
 
 def test_turns_are_taken_with_the_locks_that_the_server_has_put_there(monkeypatch):
     """A worker of gunicorn's makes threads greenlets after it has loaded the application."""
-    made = []
-    monkeypatch.setattr(contention, "_locks", {})
-    monkeypatch.setattr(threading, "Lock", lambda: made.append(threading.RLock()) or made[-1])
+    made, lock = [], threading.RLock
+    monkeypatch.setattr(contention, "_turns", PerProcess(dict))
+    monkeypatch.setattr(threading, "RLock", lambda: made.append(lock()) or made[-1])
     with contention.Tries().turn("0" * 64), contention.Tries().turn("0" * 64):
         assert len(made) == 1
 
