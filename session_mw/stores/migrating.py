@@ -22,7 +22,7 @@ import time
 from typing import Any
 
 from session_mw.exceptions import ConfigurationError, StoreError, kind_of
-from session_mw.protocols import Record, Store, is_indexed, is_store
+from session_mw.protocols import LocatedStore, Location, Record, Store, is_indexed, is_store
 
 logger = logging.getLogger("session_mw")
 
@@ -66,6 +66,11 @@ class MigratingStore:
         self._old = old
         self._indexed_new = new if is_indexed(new) else None
         self._indexed_old = old if is_indexed(old) else None
+
+    def describe(self) -> Location:
+        """As :meth:`session_mw.protocols.LocatedStore.describe`; its parts are the new store and the old one."""
+        parts = (_location_of(self._new), _location_of(self._old))
+        return Location("migrating", repr(self), parts=parts)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} new={self._new!r} old={self._old!r}>"
@@ -195,3 +200,7 @@ class IndexedMigratingStore(MigratingStore):
             if store is not None:
                 listed.update(store.keys_of(principal))
         return listed
+
+
+def _location_of(store: Store) -> Location:
+    return store.describe() if isinstance(store, LocatedStore) else Location("other", type(store).__name__)
