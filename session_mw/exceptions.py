@@ -17,8 +17,11 @@ process pools and error reporters; as with any exception of Python, the cause an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class WeakSecretKeyWarning(UserWarning):

@@ -186,7 +186,7 @@ def test_exceptions_from_outside_at_any_moment_leave_no_lock_in_memory() -> None
         store.delete(key)
         list(store.keys_of("42"))
 
-    with interrupted(work, 400):
+    with interrupted(work, 150):
         started = time.monotonic()
         add(store, KEY, 3)
         store.delete(key)
@@ -205,7 +205,7 @@ def test_exceptions_from_outside_while_turns_are_taken_keep_others_waiting_for_s
         with contention.Tries().turn(key):
             time.sleep(0)
 
-    with interrupted(work, 400):
+    with interrupted(work, 150):
         deadline = time.monotonic() + 2
         for _ in range(20):
             try:

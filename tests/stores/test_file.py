@@ -446,7 +446,7 @@ def test_exceptions_from_outside_at_any_moment_leave_no_lock(folder: Path) -> No
         store.touch(KEY, 600)
         list(store.keys_of("42"))
 
-    with interrupted(work, 400):
+    with interrupted(work, 150):
         started = time.monotonic()
         add(store, KEY, 3)
         assert list(store.keys_of("42")) == []

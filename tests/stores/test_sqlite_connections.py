@@ -98,6 +98,7 @@ store.close()
 """
 
 
+@pytest.mark.heavy
 @needs_proc
 def test_six_hundred_open_streams_under_gevent_leave_descriptors(path: Path) -> None:
     pytest.importorskip("gevent")
@@ -145,6 +146,7 @@ def test_waiting_for_a_connection_in_vain_ends_in_time(path: Path, monkeypatch: 
     store.close()
 
 
+@pytest.mark.heavy
 def test_waiting_for_a_lock_and_for_another_process_together_take_no_longer_than_the_timeout(path: Path) -> None:
     store = SQLiteStore(path, timeout=1)
     store.create(KEY, b"data", 60)
@@ -212,6 +214,7 @@ def test_a_child_does_not_wait_for_a_lock_that_a_thread_of_its_parent_held(path:
     store.close()
 
 
+@pytest.mark.heavy
 def test_a_child_that_ends_leaves_its_parents_log_alone(store: SQLiteStore, path: Path) -> None:
     store.create(KEY, b"data", 60)
     run = [
@@ -223,7 +226,7 @@ def test_a_child_that_ends_leaves_its_parents_log_alone(store: SQLiteStore, path
         "store.create('b' * 64, b'x', 60)\n"
         "child = ctypes.PyDLL(None).fork()\n"
         "if child == 0:\n"
-        "    ctypes.pythonapi.PyOS_AfterFork_Child()\n"
+        "    if sys.version_info < (3, 13): ctypes.pythonapi.PyOS_AfterFork_Child()\n"
         "    store.create('c' * 64, b'x', 60)\n"
         "    sys.exit()\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
@@ -282,7 +285,7 @@ def test_exceptions_from_outside_at_any_moment_leave_no_lock_and_no_transaction(
         store.touch(KEY, 600)
         list(store.keys_of("42"))
 
-    with interrupted(work, 400):
+    with interrupted(work, 150):
         started = time.monotonic()
         assert store.touch(KEY, 900)
         add(store, KEY, 1)

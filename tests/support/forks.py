@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from session_mw.testing.parallel import TOLD_AFTERWARDS
+
 SECONDS = 20
 
 
@@ -20,7 +22,7 @@ def start_untold(work: Callable[[], object], *, told_afterwards: bool = True) ->
         return child
     code = 1
     try:
-        if told_afterwards:
+        if told_afterwards and TOLD_AFTERWARDS:
             ctypes.pythonapi.PyOS_AfterFork_Child()
         code = 0 if work() else 1
     finally:

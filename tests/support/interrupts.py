@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import random
 import threading
@@ -23,33 +24,38 @@ def interrupt(thread: threading.Thread) -> None:
 def interrupted(work: Callable[[], object], times: int) -> Iterator[None]:
     """Interrupt a thread that does ``work`` again and again, at random moments; inside of the block it still lives."""
     stop, stay = threading.Event(), threading.Event()
-    seen = []
+    begun = []
 
     def run_once() -> None:
-        try:
+        with contextlib.suppress(TooSlow):
+            begun.append(None)
             while not stop.is_set():
                 work()
-        except TooSlow:
-            seen.append(None)
 
     def run() -> None:
         while not stop.is_set():
             run_once()
         stay.wait()
 
+    def wait_until_begun(number: int) -> None:
+        deadline = time.monotonic() + 10
+        while len(begun) < number:
+            assert time.monotonic() < deadline, "the thread does not go on"
+            time.sleep(0.0001)
+
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    for number in range(times):
-        time.sleep(random.uniform(0, 0.001))
-        interrupt(thread)
-        deadline = time.monotonic() + 10
-        while len(seen) <= number and time.monotonic() < deadline:
-            time.sleep(0.0001)
-    stop.set()
     try:
+        for number in range(1, times + 1):
+            # one at a time, and only while it is at work: the next one comes when this one has arrived
+            wait_until_begun(number)
+            time.sleep(random.uniform(0, 0.001))
+            interrupt(thread)
+        wait_until_begun(times + 1)
+        stop.set()
         assert thread.is_alive()
-        assert len(seen) == times
         yield
     finally:
+        stop.set()
         stay.set()
         thread.join(20)
