@@ -11,12 +11,18 @@
     ├── CookieTooLarge (ValueError)
     └── StoreError
 
-No message holds a secret key, a token or session data.
+No message holds a secret key, a token or session data. All can be pickled and copied, for
+process pools and error reporters; as with any exception of Python, the cause and the traceback stay behind.
 """
 
 from __future__ import annotations
 
 from traceback import walk_tb
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class WeakSecretKeyWarning(UserWarning):
@@ -25,6 +31,10 @@ class WeakSecretKeyWarning(UserWarning):
 
 class SessionError(Exception):
     """The root of the package's own errors; a wrong argument is a ``TypeError`` or ``ValueError``."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # Python would call the class with the message alone, where some take what the message is made of.
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class ConfigurationError(SessionError, ValueError):
@@ -98,6 +108,13 @@ class CookieTooLarge(SessionError, ValueError):
 
 class StoreError(SessionError):
     """The store failed, or was busy for too long; where its driver raised an error, that is the ``__cause__``."""
+
+
+def _restored(kind: type[SessionError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SessionError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 def kind_of(value: object) -> str:

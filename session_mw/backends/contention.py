@@ -7,7 +7,6 @@ the next one than those who come fresh.
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
@@ -15,29 +14,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from session_mw.exceptions import StoreError
+from session_mw.stores.fork import PerProcess, release
 
 SECONDS_FOR_TRIES = 5.0
 _LONGEST_PAUSE = 0.002
 _COURTESY = 0.05
 _STRIPES = 64
-_locks: dict[int, threading.Lock] = {}
-"""Made when they are needed: a worker of gunicorn's makes threads greenlets after it has loaded the application."""
 
-if hasattr(os, "register_at_fork"):
-    # one that another thread held at a fork would stay locked in the child for ever
-    os.register_at_fork(after_in_child=_locks.clear)
+
+class _Turn:
+    """What the threads that try again to save one session, or one of the same stripe, take in turns."""
+
+    __slots__ = ("ends", "lock")
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        # when the holder's budget ends (monotonic time); 0.0 when nobody holds the lock
+        self.ends = 0.0
+
+
+_turns: PerProcess[dict[int, _Turn]] = PerProcess(dict)
+"""By stripe; made when they are needed."""
 
 
 def give_way(key: str) -> None:
     """Wait a moment for another thread that tries again to save the session under ``key``: it was overtaken before."""
-    lock = _lock_of(key)
-    if lock.locked() and lock.acquire(timeout=_COURTESY):
-        lock.release()
+    turn = _turns.get().get(_stripe(key))
+    if turn is not None and turn.ends > time.monotonic():
+        try:
+            turn.lock.acquire(timeout=_COURTESY)
+        finally:
+            release(turn.lock)
 
 
-def _lock_of(key: str) -> threading.Lock:
-    stripe = int(key[:8], 16) % _STRIPES
-    return _locks.get(stripe) or _locks.setdefault(stripe, threading.Lock())
+def _stripe(key: str) -> int:
+    return int(key[:8], 16) % _STRIPES
 
 
 class Tries:
@@ -50,16 +61,24 @@ class Tries:
     def turn(self, key: str) -> Iterator[None]:
         """Wait until no other thread tries again to save the session under ``key``.
 
+        An exception that is set in a thread from outside can keep its turn from being given back. So a turn is void
+        when its holder's budget has ended, and whoever has waited for all of its own makes place for a new one.
+
         Raises:
             StoreError: The budget is used up.
         """
-        lock = _lock_of(key)
-        if not lock.acquire(timeout=max(0.0, self._end - time.monotonic())):
-            raise self._used_up()
+        turns, stripe = _turns.get(), _stripe(key)
+        turn = turns.get(stripe) or turns.setdefault(stripe, _Turn())
         try:
+            if not turn.lock.acquire(timeout=max(0.0, self._end - time.monotonic())):
+                if turns.get(stripe) is turn:
+                    turns.pop(stripe, None)
+                raise self._used_up()
+            turn.ends = self._end
             yield
         finally:
-            lock.release()
+            if release(turn.lock):
+                turn.ends = 0.0
 
     def pause(self) -> None:
         """Wait a moment of random length: another process has got ahead.

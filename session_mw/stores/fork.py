@@ -1,8 +1,9 @@
-"""Keep stores whole across a fork (gunicorn's ``--preload``, multiprocessing).
+"""Keep stores whole across a fork, whether Python is told of it or not.
 
-A lock held by another thread at the fork would stay locked in the child for ever, and an
-SQLite connection must not be carried over at all (https://www.sqlite.org/howtocorrupt.html,
-section 2.6). Before a fork each watched object therefore comes to rest.
+gunicorn's ``--preload`` and multiprocessing fork with ``os.fork``, which calls the hooks below: each
+watched object comes to rest before it. uWSGI, and whatever else calls fork in C, does not: there a child
+finds locks as other threads held them, and connections that are its parent's. So what cannot be shared is
+kept in a :class:`PerProcess`, which looks at the process's id whenever it is used.
 """
 
 from __future__ import annotations
@@ -10,7 +11,52 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class PerProcess(Generic[T]):
+    """An object of which every process has its own, made when it is first asked for.
+
+    What a child inherits is neither used nor let go of: a lock may be held by a thread that the child does
+    not have, and an SQLite connection may not be closed there as usual
+    (https://www.sqlite.org/howtocorrupt.html, section 2.6).
+
+    Made late also for gevent: a worker of gunicorn's makes threads greenlets after it has loaded the application,
+    and a lock made before would stop all greenlets.
+
+    Args:
+        make: Makes the object, without waiting for anything.
+        inherit: Called in a child with each object that it has inherited, when its own is made.
+    """
+
+    def __init__(self, make: Callable[[], T], inherit: Callable[[T], None] | None = None) -> None:
+        self._make = make
+        self._inherit = inherit
+        self._made: dict[int, T] = {}
+
+    def get(self) -> T:
+        """The object of this process."""
+        process = os.getpid()
+        try:
+            return self._made[process]
+        except KeyError:
+            inherited = list(self._made.values())
+            # of two threads that come here at once, both get the first one's
+            own = self._make()
+            made = self._made.setdefault(process, own)
+            if made is own and self._inherit is not None:
+                for former in inherited:
+                    self._inherit(former)
+            return made
+
+    def replace(self, former: T, by: T) -> None:
+        """Put another object in the place of ``former``, if no other thread has done so already."""
+        process = os.getpid()
+        if self._made.get(process) is former:
+            self._made[process] = by
 
 
 class Forkable(Protocol):
@@ -20,38 +66,41 @@ class Forkable(Protocol):
         """Wait for other threads, take the locks, let go of what cannot be shared."""
 
     def after_fork(self) -> None:
-        """Release the locks, in the parent as in the child."""
+        """Release the locks, in the parent as in the child; also where :meth:`before_fork` was interrupted."""
 
 
-_watching = threading.RLock()
+_watching = PerProcess(threading.RLock)
 _watched: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _resting: list[Forkable] = []
-_forks: list[None] = []
-"""One for each fork under way that was told of beforehand."""
 
 
 def watch(thing: Forkable) -> None:
-    """Bring ``thing`` to rest before each fork, for as long as it lives."""
-    with _watching:
+    """Bring ``thing`` to rest before each fork that Python is told of, for as long as it lives."""
+    with _watching.get():
         _watched.add(thing)
 
 
+def release(lock: threading.RLock) -> bool:
+    """Release a lock, if this thread holds it; whether it did."""
+    try:
+        lock.release()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _before_fork() -> None:
-    _watching.acquire()
-    _forks.append(None)
+    _watching.get().acquire()
     for thing in list(_watched):
-        thing.before_fork()
         _resting.append(thing)
+        thing.before_fork()
 
 
 def _after_fork() -> None:
-    if not _forks:
-        # uWSGI tells only of what comes after a fork; all that is open then is what was used before it.
-        return
-    _forks.pop()
+    # Nothing rests after a fork that was not told of beforehand (uWSGI tells only of what comes after it).
     while _resting:
         _resting.pop().after_fork()
-    _watching.release()
+    release(_watching.get())
 
 
 if hasattr(os, "register_at_fork"):

@@ -9,7 +9,7 @@ from typing import Any
 
 from session_mw.exceptions import ConfigurationError
 from session_mw.protocols import Location, Record
-from session_mw.stores import fork, stand_in
+from session_mw.stores import fork
 from session_mw.stores.options import parse_url, without_password
 
 # Two looked at for each one created: expired records can never outnumber the live ones for long.
@@ -24,13 +24,17 @@ class MemoryStore:
     are removed little by little, as new ones are created.
     """
 
+    # Each method takes the lock by a `with` statement on the lock itself: CPython raises no exception that is set from
+    # outside between taking it and the statement's body. Such an exception may come between any two steps of a writing,
+    # which therefore are in an order that leaves no more behind than a key that is listed without a record.
+
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
         self._principals: dict[str, str] = {}
         self._keys: dict[str, set[str]] = {}
         self._versions = itertools.count(1)
         self._to_look_at: list[str] = []
-        self._lock = threading.RLock()
+        self._locks = fork.PerProcess(threading.RLock)
         fork.watch(self)
 
     def __repr__(self) -> str:
@@ -38,24 +42,25 @@ class MemoryStore:
 
     @classmethod
     def from_url(cls, url: str, *, create: bool = True) -> MemoryStore:
-        """Make the store of ``memory://``.
+        """Make the store of ``memory://``; ``create`` is there for uniformity.
 
         Raises:
             ConfigurationError: The URL has a host, a path or an option.
         """
-        parsed = parse_url(url, {})
-        if parsed.hosts or parsed.path:
-            raise ConfigurationError(f"{without_password(url)!r}: memory has no place; write 'memory://'")
+        cls.location_of(url)
         return cls()
 
     @classmethod
     def location_of(cls, url: str) -> Location:
-        """Where the store is that a URL names."""
-        return stand_in.in_url(url)
+        """Where the store of a URL would be. Raises ``ConfigurationError`` as :meth:`from_url`."""
+        parsed = parse_url(url, {})
+        if parsed.hosts or parsed.path:
+            raise ConfigurationError(f"{without_password(url)!r}: memory has no place; write 'memory://'")
+        return Location("memory", "memory://")
 
     def describe(self) -> Location:
         """As :meth:`session_mw.protocols.LocatedStore.describe`."""
-        return Location("memory", type(self).__name__)
+        return Location("memory", "MemoryStore")
 
     def load(self, key: str) -> Record | None:
         """As :meth:`session_mw.protocols.Store.load`."""
@@ -64,7 +69,7 @@ class MemoryStore:
 
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.create`."""
-        with self._lock:
+        with self._locks.get():
             self._sweep_a_little()
             if self.load(key) is not None:
                 return False
@@ -73,7 +78,7 @@ class MemoryStore:
 
     def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.update`."""
-        with self._lock:
+        with self._locks.get():
             record = self.load(key)
             if record is None or record.version != version:
                 return False
@@ -82,7 +87,7 @@ class MemoryStore:
 
     def touch(self, key: str, ttl: int) -> bool:
         """As :meth:`session_mw.protocols.Store.touch`."""
-        with self._lock:
+        with self._locks.get():
             record = self.load(key)
             if record is None:
                 return False
@@ -91,28 +96,29 @@ class MemoryStore:
 
     def delete(self, key: str) -> None:
         """As :meth:`session_mw.protocols.Store.delete`."""
-        with self._lock:
+        with self._locks.get():
             self._records.pop(key, None)
             self._unlist(key)
 
     def keys_of(self, principal: str) -> list[str]:
         """As :meth:`session_mw.protocols.IndexedStore.keys_of`."""
-        with self._lock:
-            return [key for key in self._keys.get(principal, ()) if self.load(key) is not None]
+        with self._locks.get():
+            listed = self._keys.get(principal, ())
+            return [key for key in listed if self._principals.get(key) == principal and self.load(key) is not None]
 
     def close(self) -> None:
         """Forget every session."""
-        with self._lock:
+        with self._locks.get():
             for kept in (self._records, self._principals, self._keys, self._to_look_at):
                 kept.clear()
 
     def before_fork(self) -> None:
         """Called by :mod:`session_mw.stores.fork`."""
-        self._lock.acquire()
+        self._locks.get().acquire()
 
     def after_fork(self) -> None:
         """Called by :mod:`session_mw.stores.fork`."""
-        self._lock.release()
+        fork.release(self._locks.get())
 
     def _put(self, key: str, data: bytes, ttl: int, principal: str | None) -> None:
         if self._principals.get(key) != principal:
@@ -123,11 +129,13 @@ class MemoryStore:
         self._records[key] = Record(data, next(self._versions), int(time.time()) + ttl)
 
     def _unlist(self, key: str) -> None:
-        principal = self._principals.pop(key, None)
+        principal = self._principals.get(key)
         if principal is not None:
-            self._keys[principal].discard(key)
-            if not self._keys[principal]:
-                del self._keys[principal]
+            listed = self._keys.get(principal, set())
+            listed.discard(key)
+            if not listed:
+                self._keys.pop(principal, None)
+            self._principals.pop(key, None)
 
     def _sweep_a_little(self) -> None:
         if not self._to_look_at:

@@ -67,12 +67,13 @@ class MigratingStore:
         self._indexed_new = new if is_indexed(new) else None
         self._indexed_old = old if is_indexed(old) else None
 
+    def describe(self) -> Location:
+        """As :meth:`session_mw.protocols.LocatedStore.describe`; its parts are the new store and the old one."""
+        parts = (_location_of(self._new), _location_of(self._old))
+        return Location("migrating", repr(self), parts=parts)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} new={self._new!r} old={self._old!r}>"
-
-    def describe(self) -> Location:
-        """As :meth:`session_mw.protocols.LocatedStore.describe`."""
-        return Location("migrating", repr(self), parts=tuple(map(_location, (self._new, self._old))))
 
     def load(self, key: str) -> Record | None:
         """As :meth:`session_mw.protocols.Store.load`."""
@@ -180,10 +181,6 @@ class MigratingStore:
         return self._new.create(key, data, ttl)
 
 
-def _location(store: Store) -> Location:
-    return store.describe() if isinstance(store, LocatedStore) else Location("other", type(store).__name__)
-
-
 class IndexedMigratingStore(MigratingStore):
     """What :class:`MigratingStore` makes where the new store is an ``IndexedStore``."""
 
@@ -203,3 +200,7 @@ class IndexedMigratingStore(MigratingStore):
             if store is not None:
                 listed.update(store.keys_of(principal))
         return listed
+
+
+def _location_of(store: Store) -> Location:
+    return store.describe() if isinstance(store, LocatedStore) else Location("other", type(store).__name__)

@@ -81,7 +81,8 @@ class ConcurrencyPromises(StoreFixtures):
             assert store.load(key) is None
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-    def test_it_goes_on_working_in_a_forked_process_and_in_its_parent(self, store: Store, key: str) -> None:
+    @pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
+    def test_it_goes_on_working_in_a_forked_process_and_in_its_parent(self, store: Store, key: str, told: bool) -> None:
         store.create(key, b"parent", 60)
 
         def in_child() -> bool:
@@ -93,7 +94,22 @@ class ConcurrencyPromises(StoreFixtures):
                 and loaded(store, own).data == b"again"
             )
 
-        assert forked(in_child)
+        assert forked(in_child, told=told)
         assert loaded(store, key).data == b"parent"
         assert store.update(key, b"again", 60, loaded(store, key).version)
-        assert forked(lambda: loaded(store, key).data == b"again")
+        assert forked(lambda: loaded(store, key).data == b"again", told=told)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+    @pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
+    def test_no_two_processes_make_the_same_version(self, store: Store, key: str, told: bool) -> None:
+        def update_it() -> bool:
+            return store.update(key, b"child", 60, loaded(store, key).version)
+
+        store.create(key, b"parent", 60)
+        assert forked(update_it, told=told)
+        if loaded(store, key).data == b"parent":
+            pytest.skip("each process has records of its own")
+        stale = loaded(store, key).version
+        assert forked(update_it, told=told)
+        assert store.update(key, b"parent", 60, stale) is False
+        assert loaded(store, key).data == b"child"

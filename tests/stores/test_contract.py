@@ -61,3 +61,15 @@ class TestRecordsOnTheMove(StoreContract):
         store = BornOld(FileStore(tmp_path / "sessions"), SQLiteStore(tmp_path / "sessions.db"))
         yield store
         store.close()
+
+
+class TestStoresThatHoldRecordsOfOthers(StoreContract):
+    """All tests meet one store, which holds what those before have left."""
+
+    @pytest.fixture(params=["file", "sqlite"])
+    def store(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+        folder = tmp_path_factory.getbasetemp() / "records of others"
+        folder.mkdir(exist_ok=True)
+        store: Store = FileStore(folder / "files") if request.param == "file" else SQLiteStore(folder / "sessions.db")
+        yield store
+        store.close()

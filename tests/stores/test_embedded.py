@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from session_mw.backends import contention
+from session_mw.exceptions import StoreError
 from session_mw.protocols import Store
 from session_mw.stores import memory
 from session_mw.stores.file import FileStore, directory
@@ -20,7 +24,10 @@ from session_mw.stores.memory import MemoryStore
 from session_mw.stores.sqlite import SQLiteStore
 from session_mw.stores.urls import open_store
 from session_mw.testing.fixtures import loaded, new_key
+from session_mw.testing.parallel import add
 from support.clock import Clock
+from support.forks import code_of, start_untold
+from support.interrupts import interrupted
 
 KEY = "0123456789abcdef" * 4
 
@@ -36,8 +43,8 @@ def test_expired_records_in_memory_never_outnumber_the_live_ones_for_long(clock:
         for _ in range(100):
             store.create(new_key(), b"data", 60, "42")
         clock.advance(60)
-    assert len(store._records) <= 100 * (memory.LOOKED_AT_PER_CREATE + 1)
-    assert len(store._principals) == len(store._keys["42"]) == len(store._records)
+    (held,) = map(int, re.findall(r"[0-9]+", repr(store)))
+    assert held <= 100 * (memory.LOOKED_AT_PER_CREATE + 1)
 
 
 def test_a_closed_memory_store_holds_nothing() -> None:
@@ -68,17 +75,20 @@ def test_a_small_site_needs_no_cron_job(
 
 
 def test_a_sweep_that_fails_fails_no_request(
-    swept: FileStore | SQLiteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    swept: FileStore | SQLiteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> int:
         raise OSError(5, "Input/output error")
 
     if isinstance(swept, FileStore):
-        monkeypatch.setattr(swept._directory, "some_headers", fail)
+        monkeypatch.setattr(directory.Directory, "some_headers", fail)
         said = "expired sessions were not removed: the session directory failed: Input/output error"
     else:
-        monkeypatch.setattr(swept, "_sql", swept._sql._replace(sweep="DELETE FROM gone"))
-        said = "expired sessions were not removed: the session database failed: no such table: gone"
+        with sqlite3.connect(tmp_path / "s.db") as other:
+            other.execute("CREATE TRIGGER no BEFORE DELETE ON sessions BEGIN SELECT RAISE(ABORT, 'not now'); END")
+            other.execute("INSERT INTO sessions VALUES ('old', x'00', 1, 1, NULL)")
+        other.close()
+        said = "expired sessions were not removed: the session database failed: not now"
     fill(swept, 100, 60)
     assert caplog.messages
     assert set(caplog.messages) == {said}
@@ -117,15 +127,102 @@ def fork_and_write(stores: list[Store]) -> int:
             os._exit(0 if written else 1)
         finally:
             os._exit(2)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.001)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-    return -9
+    return code_of(child)
+
+
+@pytest.mark.parametrize("told_afterwards", [True, False])
+def test_a_child_that_was_forked_in_c_does_not_wait_for_its_parents_threads(told_afterwards: bool) -> None:
+    """Whatever lock a thread of the parent holds at that moment, no thread of the child will release it."""
+    memory_store, key = MemoryStore(), new_key()
+    memory_store.create(KEY, b"data", 600)
+    held, forked = threading.Event(), threading.Event()
+
+    class Slow(bytes):
+        """Data whose version is asked for while the lock is held."""
+
+    class Version(int):
+        def __eq__(self, other: object) -> bool:
+            held.set()
+            forked.wait()
+            return True
+
+        def __ne__(self, other: object) -> bool:
+            return not self == other
+
+        __hash__ = int.__hash__
+
+    def take_turns() -> None:
+        with contention.Tries().turn(key):
+            memory_store.update(KEY, Slow(b"x"), 60, Version(0))
+
+    thread = threading.Thread(target=take_turns)
+    thread.start()
+    held.wait()
+
+    def in_child() -> bool:
+        started = time.monotonic()
+        contention.give_way(key)
+        with contention.Tries().turn(key):
+            memory_store.touch(KEY, 60)
+        return memory_store.create(new_key(), b"x", 60) and time.monotonic() - started < 1
+
+    child = start_untold(in_child, told_afterwards=told_afterwards)
+    forked.set()
+    thread.join()
+    assert code_of(child) == 0
+    with contention.Tries().turn(key):
+        assert loaded(memory_store, KEY).data == b"x"
+
+
+def test_exceptions_from_outside_at_any_moment_leave_no_lock_in_memory() -> None:
+    store, key = MemoryStore(), new_key()
+    store.create(KEY, b"0", 600, "42")
+
+    def work() -> None:
+        record = store.load(KEY)
+        assert record is not None
+        store.update(KEY, record.data, 600, record.version, "42")
+        store.create(key, b"data", 600, "43")
+        store.delete(key)
+        list(store.keys_of("42"))
+
+    with interrupted(work, 150):
+        started = time.monotonic()
+        add(store, KEY, 3)
+        store.delete(key)
+        assert store.keys_of("43") == []
+        assert time.monotonic() - started < 1
+
+
+def test_exceptions_from_outside_while_turns_are_taken_keep_others_waiting_for_seconds_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contention, "SECONDS_FOR_TRIES", 0.3)
+    key = new_key()
+
+    def work() -> None:
+        contention.give_way(key)
+        with contention.Tries().turn(key):
+            time.sleep(0)
+
+    with interrupted(work, 150):
+        deadline = time.monotonic() + 2
+        for _ in range(20):
+            try:
+                with contention.Tries().turn(key):
+                    continue
+            except StoreError:
+                assert time.monotonic() < deadline
+        started = time.monotonic()
+        contention.give_way(key)
+        with contention.Tries().turn(key):
+            assert time.monotonic() - started < 0.2
+
+
+def test_memory_says_where_it_is() -> None:
+    store = MemoryStore.from_url("memory://", create=False)
+    assert store.describe() == ("memory", "MemoryStore", "", (), False, True, False, ())
+    assert MemoryStore.location_of("memory://") == ("memory", "memory://", "", (), False, True, False, ())
 
 
 ADD = """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +15,18 @@ import pytest
 
 from session_mw import SessionManager
 from session_mw.exceptions import ConfigurationError, StoreError
-from session_mw.stores.file import FileStore, directory
+from session_mw.stores.file import FileStore, directory, listing
+from session_mw.stores.file.locks import StripedLocks
 from session_mw.testing.fixtures import loaded, new_key
+from session_mw.testing.parallel import add
 from support.clock import Clock
+from support.forks import as_nobody, code_of, start_untold, visible_folder
+from support.interrupts import interrupted
 from support.stores import Browser, renewed_before
 
 KEY = "0123456789abcdef" * 4
+
+needs_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
 BAD_KEYS = ["", "../../etc/passwd", "' OR 1=1--", "*", "x 0 0 1\r\n1", "x" * 5000, KEY.upper(), KEY + "\n", "ü" * 64]
 
 
@@ -239,12 +248,42 @@ def test_a_directory_that_went_away_is_an_error(
         use(files)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_what_root_locks_the_owner_of_the_directory_can_lock_too(files: FileStore, folder: Path) -> None:
+@needs_root
+def test_what_root_makes_belongs_to_the_owner_of_the_directory(files: FileStore, folder: Path) -> None:
     os.chown(folder, 65534, 65534)
-    files.delete(KEY)
-    (lock,) = folder.glob(".lock-*")
-    assert (lock.stat().st_uid, lock.stat().st_gid) == (65534, 65534)
+    files.create(KEY, b"data", 60, "42")
+    files.touch(KEY, 60)
+    for _ in range(200):
+        files.create(new_key(), b"data", 60)
+    assert list(files.keys_of("42")) == [KEY]
+    owners = {(made.stat().st_uid, made.stat().st_gid) for made in folder.rglob("*")}
+    assert owners == {(65534, 65534)}
+
+
+@needs_root
+def test_a_directory_that_root_makes_belongs_to_the_owner_of_the_one_above(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    FileStore(tmp_path / "sessions")
+    made = (tmp_path / "sessions").stat()
+    assert (made.st_uid, made.st_gid, mode_of(tmp_path / "sessions")) == (65534, 65534, 0o700)
+
+
+@needs_root
+def test_rights_that_are_missing_are_told_with_their_owner() -> None:
+    with visible_folder() as outer:
+        FileStore(outer / "sessions").create(KEY, b"data", 60)
+        told = as_nobody(lambda: repr(FileStore(outer / "sessions")))
+        assert told.startswith("ConfigurationError: ")
+        assert "belongs to root:root with mode 0700, and this process runs as nobody:" in told
+        told = as_nobody(lambda: repr(FileStore(outer / "new")))
+        assert f"'{outer}' belongs to root:root with mode 0755, and this process runs as nobody:" in told
+        (outer / "sessions" / KEY[:2]).chmod(0o755)
+        (outer / "sessions").chmod(0o755)
+        os.chown(outer / "sessions", 65534, 65534)
+        store = FileStore(outer / "sessions")
+        told = as_nobody(lambda: str(store.load(KEY)))
+        assert told.startswith("StoreError: the session directory failed: Permission denied; ")
+        assert f"/{KEY[:8]}…' belongs to root:root with mode 0600, and this process runs as nobody:" in told
 
 
 def test_lock_files_do_not_pile_up(files: FileStore, folder: Path) -> None:
@@ -276,3 +315,168 @@ def test_a_session_that_moves_while_the_records_are_read_is_ended_with_the_other
     monkeypatch.setattr(directory.Directory, "header", renewed_before(directory.Directory.header, browser))
     sessions.end_all("42")
     assert browser.open().new
+
+
+@pytest.mark.parametrize("old_shard", ["00", "ff"])
+def test_a_session_that_moves_while_the_folders_are_read_is_listed(
+    files: FileStore, monkeypatch: pytest.MonkeyPatch, old_shard: str
+) -> None:
+    """The folder of its new key is read before that is there, and the folder of its old key after that was removed."""
+    old, new = f"{old_shard}{KEY[2:]}", f"80{KEY[2:]}"
+    files.create(old, b"data", 600, "42")
+    keys_in, due = directory.Directory.keys_in, iter([True])
+
+    def overtaken(self: directory.Directory, shard: str) -> list[str]:
+        found = keys_in(self, shard)
+        if shard == "80" and next(due, False):
+            files.create(new, b"data", 600, "42")
+            files.delete(old)
+        return found
+
+    monkeypatch.setattr(directory.Directory, "keys_in", overtaken)
+    monkeypatch.setattr(listing, "FEW", -1)
+    assert new in list(files.keys_of("42"))
+
+
+def test_a_listing_does_not_stop_writers(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(100):
+        files.create(new_key(), b"data", 600, "42")
+    header, pauses = directory.Directory.header, itertools.repeat(0.01, 100)
+
+    def slow(self: directory.Directory, key: str) -> object:
+        time.sleep(next(pauses, 0))
+        return header(self, key)
+
+    monkeypatch.setattr(directory.Directory, "header", slow)
+    listed: list[str] = []
+    lister = threading.Thread(target=lambda: listed.extend(files.keys_of("42")))
+    lister.start()
+    written, longest = 0, 0.0
+    while lister.is_alive():
+        started = time.monotonic()
+        files.create(new_key(), b"data", 600)
+        longest = max(longest, time.monotonic() - started)
+        written += 1
+    lister.join()
+    assert len(listed) == 100
+    assert written > 100
+    assert longest < 0.5
+
+
+def test_a_writer_that_was_stopped_with_its_lock_stops_no_others_while_sessions_are_listed(folder: Path) -> None:
+    store = FileStore(folder, timeout=1)
+    store.create(KEY, b"data", 600, "42")
+    (lock,) = folder.glob(".lock-*")
+    with lock.open("ab") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        errors: list[StoreError] = []
+
+        def list_them() -> None:
+            try:
+                list(store.keys_of("42"))
+            except StoreError as error:
+                errors.append(error)
+
+        lister = threading.Thread(target=list_them)
+        lister.start()
+        longest = 0.0
+        while lister.is_alive():
+            key = f"{new_key()[:-2]}{(int(KEY[-2:], 16) + 1) % 256:02x}"
+            started = time.monotonic()
+            store.create(key, b"data", 600)
+            longest = max(longest, time.monotonic() - started)
+        lister.join()
+    assert [str(error) for error in errors] == [
+        "the session directory was locked by others for too long; try again, or wait longer: ?timeout=10"
+    ]
+    assert longest < 0.5
+    assert list(store.keys_of("42")) == [KEY]
+
+
+@pytest.mark.parametrize("told_afterwards", [True, False])
+def test_workers_that_were_forked_in_c_lose_nothing(files: FileStore, told_afterwards: bool) -> None:
+    files.create(KEY, b"0", 600)
+
+    def work() -> bool:
+        add(files, KEY, 40)
+        return True
+
+    children = [start_untold(work, told_afterwards=told_afterwards) for _ in range(4)]
+    assert [code_of(child) for child in children] == [0] * 4
+    assert loaded(files, KEY).data == b"160"
+
+
+def test_a_lock_that_a_thread_holds_while_the_process_is_forked_in_c_is_given_up_in_both(folder: Path) -> None:
+    locks = StripedLocks(str(folder.parent), 1)
+    held, forked = threading.Event(), threading.Event()
+
+    def work() -> None:
+        held.set()
+        forked.wait()
+
+    thread = threading.Thread(target=locks.run, args=(KEY, work))
+    thread.start()
+    held.wait()
+    reads, writes = os.pipe()
+
+    def in_child() -> bool:
+        os.read(reads, 1)
+        return locks.run(KEY, lambda: True)
+
+    child = start_untold(in_child)
+    forked.set()
+    thread.join()
+    # the child lives, and has the parent's lock file open
+    assert locks.run(KEY, lambda: True)
+    os.write(writes, b"!")
+    assert code_of(child) == 0
+    os.close(reads)
+    os.close(writes)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_exceptions_from_outside_at_any_moment_leave_no_lock(folder: Path) -> None:
+    store = FileStore(folder, timeout=2)
+    store.create(KEY, b"0", 600)
+
+    def work() -> None:
+        record = store.load(KEY)
+        assert record is not None
+        store.update(KEY, record.data, 600, record.version)
+        store.touch(KEY, 600)
+        list(store.keys_of("42"))
+
+    with interrupted(work, 150):
+        started = time.monotonic()
+        add(store, KEY, 3)
+        assert list(store.keys_of("42")) == []
+        assert time.monotonic() - started < 1
+
+
+def test_a_directory_that_was_exchanged_is_used_from_then_on(files: FileStore, folder: Path) -> None:
+    files.create(KEY, b"old", 600)
+    folder.rename(folder.with_name("former"))
+    worker = FileStore(folder)
+    worker.create(KEY, b"new", 600)
+    assert loaded(files, KEY).data == b"new"
+    files.delete(KEY)
+    assert worker.load(KEY) is None
+
+
+def test_it_says_where_it_is(files: FileStore, folder: Path, tmp_path: Path) -> None:
+    assert files.describe() == ("file", repr(files), str(folder), (), False, True, False, ())
+    url = f"file://{tmp_path}/with%20space?timeout=2"
+    assert FileStore.location_of(url) == ("file", url, f"{tmp_path}/with space", (), False, True, False, ())
+    assert not (tmp_path / "with space").exists()
+    with pytest.raises(ConfigurationError, match="names no directory"):
+        FileStore.location_of("file://")
+
+
+def test_nothing_is_made_where_it_is_not_wanted(tmp_path: Path) -> None:
+    folder = tmp_path / "none"
+    with pytest.raises(ConfigurationError) as caught:
+        FileStore.from_url(f"file://{folder}", create=False)
+    assert str(caught.value) == f"there is no {str(folder)!r}, so nothing was looked at; is the path right?"
+    assert not folder.exists()
+    FileStore(folder)
+    assert FileStore.from_url(f"file://{folder}", create=False).create(KEY, b"data", 60)

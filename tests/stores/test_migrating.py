@@ -344,3 +344,18 @@ def test_writers_and_a_log_out_cross_without_losing_either(tmp_path: Path) -> No
         at_once(work)
         assert moving.load(ended) is None
     moving.close()
+
+
+def test_it_says_where_both_stores_are(tmp_path: Path) -> None:
+    class Bare:
+        """A store of an application's own."""
+
+        load = create = update = touch = delete = close = print
+
+    old, new = SQLiteStore(tmp_path / "old.db"), FileStore(tmp_path / "new")
+    moving = MigratingStore(new, old)
+    described = moving.describe()
+    assert (described.kind, described.shown, described.path) == ("migrating", repr(moving), "")
+    assert described.parts == (new.describe(), old.describe())
+    assert MigratingStore(new, Bare()).describe().parts[1] == ("other", "Bare", "", (), False, True, False, ())  # type: ignore[arg-type]
+    moving.close()

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from session_mw.exceptions import ConfigurationError, StoreError
-from session_mw.stores import fork
 from session_mw.stores.sqlite import SQLiteStore
 from session_mw.testing.fixtures import loaded, new_key
 from session_mw.testing.parallel import at_once
@@ -87,12 +86,6 @@ def test_nothing_is_open_before_the_first_request(tmp_path: Path) -> None:
     assert not [name for name in opened if name.startswith(str(tmp_path))]
     assert store.create(KEY, b"data", 60)
     store.close()
-
-
-def test_a_fork_that_is_told_of_only_afterwards_is_no_error() -> None:
-    fork._after_fork()
-    assert fork._watching.acquire(blocking=False)
-    fork._watching.release()
 
 
 @pytest.mark.parametrize("table", ["", "a b", "a;b", "1a", 'a"b', "x" * 61])
@@ -166,27 +159,6 @@ def test_closing_closes_the_connections_of_all_threads(tmp_path: Path) -> None:
     assert left == ["s.db"]
 
 
-def test_threads_that_have_ended_leave_no_connection(database: SQLiteStore) -> None:
-    for _ in range(5):
-        at_once(lambda _: database.load(KEY))
-    assert len(database._links._links) == 1
-
-
-def test_no_connection_is_carried_over_a_fork(database: SQLiteStore) -> None:
-    database.create(KEY, b"data", 60)
-    link = database._links._local.link
-    assert link.connection is not None
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(write, b"none" if link.connection is None else b"some")
-        os._exit(0)
-    os.waitpid(child, 0)
-    os.close(write)
-    assert os.read(read, 10) == b"none"
-    os.close(read)
-
-
 def test_a_sweep_needs_no_more_memory_for_more_records(database: SQLiteStore, tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "sessions.db")
     connection.execute(
@@ -206,7 +178,6 @@ def test_a_sweep_needs_no_more_memory_for_more_records(database: SQLiteStore, tm
 
 OPEN = """
 import sys
-from session_mw.stores import fork
 from session_mw.stores.sqlite import SQLiteStore
 store = SQLiteStore(sys.argv[1])
 store.create("%064x" % int(sys.argv[2]), b"data", 60)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from session_mw.exceptions import ConfigurationError
 from session_mw.stores.file import records
 from session_mw.stores.file.records import BROKEN, NotOurs, Stored
+from session_mw.stores.owners import make_directory, rights_of
 from session_mw.stores.session_ids import KEY, warn_of_foreign
 
 SHARDS = [f"{number:02x}" for number in range(256)]
@@ -28,15 +29,25 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{64}\.[0-9a-f]{16}\.tmp")
 class Directory:
     """A directory that nobody else may write to.
 
+    Args:
+        path: Where, absolute.
+        create: Whether it is made where there is none.
+
     Raises:
-        ConfigurationError: It cannot be made or used, or others may write to it.
+        ConfigurationError: It is not there, cannot be made or used, or others may write to it.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, create: bool) -> None:
         self.path = path
         try:
-            _make_private(path)
+            if create:
+                _make_private(path)
+            elif not os.path.exists(path):
+                raise ConfigurationError(f"there is no {path!r}, so nothing was looked at; is the path right?")
             _check_private(path)
+        except PermissionError as error:
+            problem = f"the session directory {path!r} cannot be used: {error.strerror}"
+            raise ConfigurationError(f"{problem}; {rights_of(os.path.dirname(path))}") from error
         except OSError as error:
             problem = f"the session directory {path!r} cannot be used: {error.strerror}"
             raise ConfigurationError(f"{problem}; does its parent exist?") from error
@@ -83,7 +94,9 @@ class Directory:
         """Write a record that ends ``ttl`` seconds from now."""
         folder = f"{self.path}/{key[:2]}"
         if not os.path.isdir(folder):
-            os.makedirs(folder, 0o700, exist_ok=True)
+            # another process may be faster
+            with contextlib.suppress(FileExistsError):
+                make_directory(folder, 0o700)
         stored = Stored(data, records.new_version(), int(time.time()) + ttl, principal)
         records.write(self.path_of(key), stored)
 
@@ -94,11 +107,6 @@ class Directory:
             return False
         os.unlink(self.path_of(key))
         return True
-
-    def keys(self) -> set[str]:
-        """The key of every record. Raises as :meth:`live`."""
-        os.stat(self.path)
-        return {key for shard in SHARDS for key in self._names(shard, KEY)}
 
     def header(self, key: str) -> Stored | None:
         """The header of a record; None if there is none."""
@@ -111,12 +119,16 @@ class Directory:
         """Key and header of every record, a folder at a time. Raises as :meth:`live`."""
         os.stat(self.path)
         for shard in SHARDS:
-            yield from self._headers_of(self._names(shard, KEY))
+            yield from self._headers_of(self.keys_in(shard))
 
     def some_headers(self, at_most: int) -> Iterator[tuple[str, Stored]]:
         """Key and header of some records of a folder, both taken at random."""
-        names = self._names(random.choice(SHARDS), KEY)  # noqa: S311 - not a secret
+        names = self.keys_in(random.choice(SHARDS))  # noqa: S311 - not a secret
         return self._headers_of(random.sample(names, min(at_most, len(names))))
+
+    def keys_in(self, shard: str) -> list[str]:
+        """The keys of the records in one folder."""
+        return self._names(shard, KEY)
 
     def remove_abandoned(self) -> None:
         """Remove what killed processes left half written, an hour ago or more."""
@@ -147,7 +159,7 @@ class Directory:
 
 def _make_private(path: str) -> None:
     try:
-        os.mkdir(path, 0o700)
+        make_directory(path, 0o700)
     except FileExistsError:
         if os.path.isdir(path) and os.stat(path).st_mode & 0o077 and not os.listdir(path):
             os.chmod(path, 0o700)
@@ -160,4 +172,7 @@ def _check_private(path: str) -> None:
     if status.st_mode & 0o022:
         raise ConfigurationError(f"others may write to the session directory {path!r}: chmod 700 it, or name another")
     if os.geteuid() not in (0, status.st_uid):
-        raise ConfigurationError(f"the session directory {path!r} belongs to another user: chown it, or name another")
+        problem = f"the session directory {path!r} belongs to another user: chown it, or name another"
+        raise ConfigurationError(f"{problem} ({rights_of(path)})")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigurationError(f"the session directory {path!r} cannot be used: {rights_of(path)}")

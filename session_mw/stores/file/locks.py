@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from io import FileIO
+from typing import TypeVar
 
 from session_mw.exceptions import StoreError
 from session_mw.stores import fork
+from session_mw.stores.locks import run_holding
+from session_mw.stores.owners import give_to_owner_of
 
 if sys.platform != "win32":
     import fcntl
 
+T = TypeVar("T")
+
 STRIPES = 64
+# Seconds for which one attempt to get all locks may keep writers waiting.
+PATIENCE_FOR_ALL = 0.05
+
+_BUSY = "the session directory was locked by others for too long; try again, or wait longer: ?timeout=10"
 
 
 class StripedLocks:
@@ -32,72 +41,89 @@ class StripedLocks:
     def __init__(self, directory: str, timeout: float) -> None:
         self._directory = directory
         self._paths = [os.path.join(directory, f".lock-{number:02x}") for number in range(STRIPES)]
-        # a forked child shares its parent's open lock files, so no thread may hold one during a fork
-        self._threads = [threading.RLock() for _ in range(STRIPES)]
+        # for the threads of one process, which would get a file lock only by trying again and again
+        self._threads = fork.PerProcess(lambda: [threading.RLock() for _ in range(STRIPES)])
         self._timeout = timeout
         fork.watch(self)
 
-    def held(self, key: str) -> contextlib.AbstractContextManager[None]:
-        """Hold the lock of ``key``, 64 hexadecimal digits.
+    def run(self, key: str, work: Callable[[], T]) -> T:
+        """Call ``work`` while holding the lock of ``key``, 64 hexadecimal digits.
 
         Raises:
             StoreError: Others held it for too long.
             OSError: The lock file cannot be used.
         """
-        return self._held(int(key[-2:], 16) % STRIPES)
-
-    @contextlib.contextmanager
-    def all_held(self) -> Iterator[None]:
-        """Hold all locks: nobody writes. Raises as :meth:`held`."""
-        with contextlib.ExitStack() as stack:
-            for number in range(STRIPES):
-                stack.enter_context(self._held(number))
-            yield
-
-    @contextlib.contextmanager
-    def _held(self, number: int) -> Iterator[None]:
+        number = int(key[-2:], 16) % STRIPES
         deadline = time.monotonic() + self._timeout
-        if not self._threads[number].acquire(timeout=self._timeout):
-            raise _busy()
-        try:
-            descriptor = os.open(self._paths[number], os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                if os.geteuid() == 0:
-                    self._give_to_owner(descriptor)
-                _lock(descriptor, deadline)
-                yield
-            finally:
-                os.close(descriptor)
-        finally:
-            self._threads[number].release()
 
-    def _give_to_owner(self, descriptor: int) -> None:
-        """Let the application use a lock that root made, in a ``session-mw sweep`` by cron, say."""
-        owner = os.stat(self._directory)
-        if os.fstat(descriptor).st_uid != owner.st_uid:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        def with_file() -> T:
+            # an open file, not a descriptor: it is closed, and so its lock given up, however this is interrupted
+            lock_file = self._open(self._paths[number])
+            try:
+                _lock(lock_file, deadline)
+                return work()
+            finally:
+                _give_up(lock_file)
+
+        return run_holding(self._threads.get()[number], self._timeout, _BUSY, with_file)
+
+    def run_alone(self, work: Callable[[], T]) -> T:
+        """Call ``work`` while holding all locks: nobody writes. Raises as :meth:`run`."""
+        end = time.monotonic() + self._timeout
+        while True:
+            try:
+                return self._run_alone(min(end, time.monotonic() + PATIENCE_FOR_ALL), work)
+            except StoreError:
+                if time.monotonic() > end:
+                    raise
+            # One writer may have been stopped with its lock. Others are not to wait for it with the locks of this
+            # attempt, so the next one comes after a pause.
+            time.sleep(random.uniform(0, PATIENCE_FOR_ALL))  # noqa: S311 - jitter, not a secret
 
     def before_fork(self) -> None:
-        """Called by :mod:`session_mw.stores.fork`."""
-        for lock in self._threads:
+        """Called by :mod:`session_mw.stores.fork`; no thread is in the middle of a writing while the process forks."""
+        for lock in self._threads.get():
             lock.acquire()
 
     def after_fork(self) -> None:
-        """Called by :mod:`session_mw.stores.fork`."""
-        for lock in self._threads:
-            lock.release()
+        """Called by :mod:`session_mw.stores.fork`; a child has locks of its own, which it does not hold."""
+        for lock in self._threads.get():
+            fork.release(lock)
+
+    def _run_alone(self, deadline: float, work: Callable[[], T]) -> T:
+        # The files exclude threads as well, and are closed when Python lets go of them, however this is interrupted.
+        held = []
+        try:
+            for path in self._paths:
+                held.append(self._open(path))
+                _lock(held[-1], deadline)
+            return work()
+        finally:
+            for lock_file in held:
+                _give_up(lock_file)
+
+    def _open(self, path: str) -> FileIO:
+        return FileIO(path, "ab", opener=self._open_descriptor)
+
+    def _open_descriptor(self, path: str, _flags: int) -> int:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        # a lock that root made, in a `session-mw sweep` by cron, say
+        give_to_owner_of(self._directory, descriptor)
+        return descriptor
 
 
-def _lock(descriptor: int, deadline: float) -> None:
+def _lock(lock_file: FileIO, deadline: float) -> None:
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError as error:
             if time.monotonic() > deadline:
-                raise _busy() from error
+                raise StoreError(_BUSY) from error
         time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - jitter, not a secret
 
 
-def _busy() -> StoreError:
-    return StoreError("the session directory was locked by others for too long; try again, or wait longer: ?timeout=10")
+def _give_up(lock_file: FileIO) -> None:
+    # A child that was forked in C meanwhile has the file open too, so that closing it here would not be enough.
+    fcntl.flock(lock_file, fcntl.LOCK_UN)
+    lock_file.close()

@@ -19,6 +19,8 @@ import secrets
 import stat
 from typing import NamedTuple
 
+from session_mw.stores.owners import give_to_owner_of
+
 MAGIC = b"session_mw 1 "
 _HEADER = re.compile(rb"session_mw 1 ([0-9]{1,15}) ([0-9a-f]{16}) ([0-9]{1,15}) (null|\"[\x20-\x7f]*\")")
 _HEADER_AT_MOST = 1024
@@ -150,6 +152,7 @@ def _unpacked(header: bytes, size: int, data: bytes = b"") -> Stored:
 def _write_new(path: str, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
+        give_to_owner_of(os.path.dirname(path), descriptor)
         view = memoryview(content)
         while view:
             view = view[os.write(descriptor, view) :]

@@ -14,11 +14,13 @@ from urllib.parse import unquote
 
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import Location, Record
-from session_mw.stores import options, stand_in
+from session_mw.stores import options
 from session_mw.stores.file import records
 from session_mw.stores.file.directory import Directory
+from session_mw.stores.file.listing import Listing
 from session_mw.stores.file.locks import StripedLocks
-from session_mw.stores.session_ids import is_key
+from session_mw.stores.owners import rights_of
+from session_mw.stores.session_ids import KEY, is_key
 
 logger = logging.getLogger("session_mw")
 
@@ -34,22 +36,25 @@ class FileStore:
     Sessions survive a restart and a killed process; a power cut may take back the last
     writes. A key that is not 64 lower-case hexadecimal digits never reaches the file system.
     Symlinks and files that the store did not write are never followed, replaced or removed.
-    :meth:`keys_of` reads the first line of every record: seconds for a hundred thousand.
-    Expired records are removed little by little as new ones are created, and all at once by
-    :meth:`sweep`. Needs a POSIX system (flock).
+    :meth:`keys_of` reads the first line of every record: seconds for a hundred thousand, in which
+    others write on. Expired records are removed little by little as new ones are created, and all at
+    once by :meth:`sweep`. A directory that is exchanged for another one is used from then on, by all
+    processes; one that is removed is an error. What root makes belongs to the owner of the directory.
+    Needs a POSIX system (flock).
 
     Args:
         directory: Made, with mode 0700, if it does not exist; its parent must exist.
         timeout: Seconds to wait for other writers.
+        create: False: the directory is there already, or it is an error.
 
     Raises:
         ConfigurationError: The directory cannot be made or used, or others may write to it.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, timeout: float = 5.0) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, timeout: float = 5.0, create: bool = True) -> None:
         if sys.platform == "win32":
             raise ConfigurationError("FileStore needs flock, which Windows lacks; use 'sqlite:///sessions.db'")
-        self._directory = Directory(os.path.abspath(os.fspath(directory)))
+        self._directory = Directory(os.path.abspath(os.fspath(directory)), create)
         self._locks = StripedLocks(self._directory.path, timeout)
         # not from 0, or processes that make few records would never sweep
         self._turns = itertools.count(secrets.randbelow(SWEEP_ONE_IN))
@@ -61,26 +66,24 @@ class FileStore:
     def from_url(cls, url: str, *, create: bool = True) -> FileStore:
         """Make the store of ``file:///var/lib/app/sessions``; the option is ``timeout``.
 
+        Args:
+            url: The URL.
+            create: As for the constructor.
+
         Raises:
             ConfigurationError: The URL is wrong, or as from the constructor.
         """
-        parsed = options.parse_url(url, {"timeout": options.seconds})
-        if parsed.hosts not in ([], [("localhost", None)]) or not parsed.path.strip("/"):
-            raise ConfigurationError(
-                f"{options.without_password(url)!r} names no directory: write 'file:///var/lib/app/sessions', "
-                "with three slashes"
-            )
-        stand_in.refuse_missing(url, create)
-        return cls(unquote(parsed.path), **parsed.options)
+        path, given = _parsed(url)
+        return cls(path, create=create, **given)
 
     @classmethod
     def location_of(cls, url: str) -> Location:
-        """Where the store is that a URL names."""
-        return stand_in.in_url(url)
+        """Where the store of a URL would be; opens and makes nothing. Raises ``ConfigurationError``."""
+        return Location("file", options.without_password(url), path=os.path.abspath(_parsed(url)[0]))
 
     def describe(self) -> Location:
         """As :meth:`session_mw.protocols.LocatedStore.describe`."""
-        return Location("file", repr(self), self._directory.path)
+        return Location("file", repr(self), path=self._directory.path)
 
     def load(self, key: str) -> Record | None:
         """As :meth:`session_mw.protocols.Store.load`."""
@@ -100,39 +103,28 @@ class FileStore:
             raise ValueError("a session's key is 64 lower-case hexadecimal digits")
         if next(self._turns) % SWEEP_ONE_IN == 0:
             self._sweep_a_little()
-        with _FAILURES, self._locks.held(key):
-            if self._directory.is_taken(key):
-                return False
-            self._directory.write(key, data, ttl, principal)
-        return True
+        with _FAILURES:
+            return self._locks.run(key, lambda: self._create(key, data, ttl, principal))
 
     def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.update`."""
         if not is_key(key):
             return False
-        with _FAILURES, self._locks.held(key):
-            stored = self._directory.live(key)
-            if stored is None or stored.version != version:
-                return False
-            self._directory.write(key, data, ttl, principal)
-        return True
+        with _FAILURES:
+            return self._locks.run(key, lambda: self._update(key, data, ttl, version, principal))
 
     def touch(self, key: str, ttl: int) -> bool:
         """As :meth:`session_mw.protocols.Store.touch`."""
         if not is_key(key):
             return False
-        with _FAILURES, self._locks.held(key):
-            stored = self._directory.live(key)
-            if stored is None:
-                return False
-            records.write(self._directory.path_of(key), stored._replace(expires=int(time.time()) + ttl))
-        return True
+        with _FAILURES:
+            return self._locks.run(key, lambda: self._touch(key, ttl))
 
     def delete(self, key: str) -> None:
         """As :meth:`session_mw.protocols.Store.delete`."""
         if is_key(key):
-            with _FAILURES, self._locks.held(key):
-                self._directory.remove(key)
+            with _FAILURES:
+                self._locks.run(key, lambda: self._directory.remove(key))
 
     def keys_of(self, principal: str) -> Iterator[str]:
         """As :meth:`session_mw.protocols.IndexedStore.keys_of`; reads every record's first line.
@@ -140,11 +132,11 @@ class FileStore:
         New records are looked for until none is the principal's: a session that is given another key
         has a record under it before that under the old one ends, but perhaps after it was looked for.
         """
+        listing = Listing(self._directory, self._locks)
         seen: set[str] = set()
         with _FAILURES:
             for _ in range(_ROUNDS):
-                with self._locks.all_held():
-                    new = self._directory.keys() - seen
+                new = listing.keys() - seen
                 has_moved = False
                 seen |= new
                 for key in new:
@@ -171,9 +163,28 @@ class FileStore:
     def close(self) -> None:
         """Nothing is held open."""
 
+    def _create(self, key: str, data: bytes, ttl: int, principal: str | None) -> bool:
+        if self._directory.is_taken(key):
+            return False
+        self._directory.write(key, data, ttl, principal)
+        return True
+
+    def _update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
+        stored = self._directory.live(key)
+        if stored is None or stored.version != version:
+            return False
+        self._directory.write(key, data, ttl, principal)
+        return True
+
+    def _touch(self, key: str, ttl: int) -> bool:
+        stored = self._directory.live(key)
+        if stored is None:
+            return False
+        records.write(self._directory.path_of(key), stored._replace(expires=int(time.time()) + ttl))
+        return True
+
     def _remove_if_expired(self, key: str) -> bool:
-        with self._locks.held(key):
-            return self._directory.remove(key, only_expired=True)
+        return self._locks.run(key, lambda: self._directory.remove(key, only_expired=True))
 
     def _sweep_a_little(self) -> None:
         try:
@@ -185,6 +196,16 @@ class FileStore:
             logger.warning("expired sessions were not removed: %s", error)
 
 
+def _parsed(url: str) -> tuple[str, dict[str, Any]]:
+    parsed = options.parse_url(url, {"timeout": options.seconds})
+    if parsed.hosts not in ([], [("localhost", None)]) or not parsed.path.strip("/"):
+        raise ConfigurationError(
+            f"{options.without_password(url)!r} names no directory: write 'file:///var/lib/app/sessions', "
+            "with three slashes"
+        )
+    return unquote(parsed.path), parsed.options
+
+
 class _Failures:
     """What the operating system refuses is a failure of the store."""
 
@@ -193,7 +214,14 @@ class _Failures:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, OSError):
-            raise StoreError(f"the session directory failed: {error.strerror}") from error
+            text = f"the session directory failed: {error.strerror}"
+            if isinstance(error, PermissionError) and error.filename:
+                # the file, or else the folder that it would be in
+                refused = rights_of(error.filename) or rights_of(os.path.dirname(error.filename))
+                # a message shows no more of a session's id than a log
+                refused = KEY.sub(lambda key: f"{key[0][:8]}…", refused)
+                text = f"{text}; {refused}" if refused else text
+            raise StoreError(text) from error
 
 
 _FAILURES = _Failures()

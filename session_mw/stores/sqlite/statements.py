@@ -13,15 +13,13 @@ SCHEMA = (
 EXISTS = "SELECT 1 FROM sqlite_master WHERE name = '{table}' COLLATE NOCASE"
 PROBE = "SELECT key, data, version, expires, principal FROM {table} LIMIT 0"
 LOAD = "SELECT data, version, expires FROM {table} WHERE key = ? AND expires > ?"
-# a random version: a record that was deleted and made again is not the one that was loaded
 CREATE = (
-    "INSERT INTO {table} (key, data, version, expires, principal) VALUES (?, ?, random(), ?, ?)"
+    "INSERT INTO {table} (key, data, version, expires, principal) VALUES (?, ?, ?, ?, ?)"
     " ON CONFLICT (key) DO UPDATE SET data = excluded.data, version = excluded.version,"
     " expires = excluded.expires, principal = excluded.principal WHERE {table}.expires <= ?"
 )
 UPDATE = (
-    "UPDATE {table} SET data = ?, version = random(), expires = ?, principal = ?"
-    " WHERE key = ? AND version = ? AND expires > ?"
+    "UPDATE {table} SET data = ?, version = ?, expires = ?, principal = ? WHERE key = ? AND version = ? AND expires > ?"
 )
 TOUCH = "UPDATE {table} SET expires = ? WHERE key = ? AND expires > ?"
 DELETE = "DELETE FROM {table} WHERE key = ?"

@@ -7,18 +7,17 @@ import logging
 import os
 import secrets
 import sqlite3
-import stat
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
-from urllib.parse import quote
 
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import Location, Record
-from session_mw.stores import options, stand_in
+from session_mw.stores import options
 from session_mw.stores.session_ids import is_key, warn_of_foreign
-from session_mw.stores.sqlite.connections import Links
+from session_mw.stores.sqlite.connections import Connections
+from session_mw.stores.sqlite.files import explained, is_busy, make_private, warn_of_readers
 from session_mw.stores.sqlite.statements import statements_for
 
 logger = logging.getLogger("session_mw")
@@ -26,6 +25,7 @@ logger = logging.getLogger("session_mw")
 # up to two for each one created: what has piled up gets less
 SWEEP_ONE_IN = 50
 SWEPT_AT_ONCE = 100
+LOOKS_FOR_GROWTH_ONE_IN = 16
 SECONDS_TO_SWITCH_TO_WAL = 10
 
 
@@ -37,27 +37,42 @@ class SQLiteStore:
     take back the last writes, whole. Expired records are removed little by little as new
     ones are created, and all at once by :meth:`sweep`.
 
+    A process has at most nine connections, whatever the number of its threads or greenlets. The write-ahead log
+    stays at about half a megabyte, unless another program reads the database for long. A file that is exchanged
+    for another database with our table is used from then on; one that is removed is an error. What root makes
+    belongs to the owner of the directory.
+
     Args:
         path: The file; made, with mode 0600, if it does not exist. Its directory must exist.
         table: The table's name; made if it does not exist.
         timeout: Seconds to wait for other writers.
+        create: False: the file and the table are there already, or it is an error.
 
     Raises:
         ConfigurationError: The file cannot be opened, or the table is not one of ours.
         StoreError: Another process held the file for too long.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, table: str = "sessions", timeout: float = 5.0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, table: str = "sessions", timeout: float = 5.0, create: bool = True
+    ) -> None:
         self._path = os.path.abspath(os.fspath(path))
-        self._table = _checked_table(table)
-        is_new = _make_private(self._path)
-        self._links = Links(self._path, timeout)
+        try:
+            self._table = options.identifier(table)
+        except ValueError as problem:
+            raise ConfigurationError(f"table={table!r} {problem}") from None
         self._sql = statements_for(self._table)
         # not from 0, or processes that make few records would never sweep
-        self._turns = itertools.count(secrets.randbelow(SWEEP_ONE_IN))
-        self._prepare_file()
-        if not is_new:
-            _warn_of_readers(self._path)
+        self._creates = itertools.count(secrets.randbelow(SWEEP_ONE_IN))
+        self._updates = itertools.count()
+        if create:
+            make_private(self._path)
+        elif os.path.exists(self._path):
+            warn_of_readers(self._path)
+        else:
+            raise ConfigurationError(f"there is no {self._path!r}, so nothing was looked at; is the path right?")
+        self._connections = Connections(self._path, timeout, self._check_exchanged)
+        self._prepare_file(create)
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {self._path!r} table={self._table!r}>"
@@ -68,32 +83,28 @@ class SQLiteStore:
 
         The options are ``table`` and ``timeout``.
 
+        Args:
+            url: The URL.
+            create: As for the constructor.
+
         Raises:
             ConfigurationError: The URL is wrong, or as from the constructor.
         """
-        parsed = options.parse_url(url, {"table": options.identifier, "timeout": options.seconds})
-        if parsed.hosts or parsed.path[1:] in ("", ":memory:"):
-            raise ConfigurationError(
-                f"{options.without_password(url)!r} names no file: write 'sqlite:///relative.db' or "
-                "'sqlite:////absolute/path.db' (without a file: 'memory://')"
-            )
-        stand_in.refuse_missing(url, create)
-        if not create:
-            _refuse_missing_table(parsed.path[1:], parsed.options.get("table", "sessions"))
-        return cls(parsed.path[1:], **parsed.options)
+        path, given = _parsed(url)
+        return cls(path, create=create, **given)
 
     @classmethod
     def location_of(cls, url: str) -> Location:
-        """Where the store is that a URL names."""
-        return stand_in.in_url(url)
+        """Where the store of a URL would be; opens and makes nothing. Raises ``ConfigurationError``."""
+        return Location("sqlite", options.without_password(url), path=os.path.abspath(_parsed(url)[0]))
 
     def describe(self) -> Location:
         """As :meth:`session_mw.protocols.LocatedStore.describe`."""
-        return Location("sqlite", repr(self), self._path)
+        return Location("sqlite", repr(self), path=self._path)
 
     def load(self, key: str) -> Record | None:
         """As :meth:`session_mw.protocols.Store.load`."""
-        rows = self._links.read(self._sql.load, (key, int(time.time())))
+        rows = self._connections.read(self._sql.load, (key, int(time.time())))
         if not rows:
             return None
         record = Record._make(rows[0])
@@ -106,108 +117,110 @@ class SQLiteStore:
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.create`."""
         now = int(time.time())
-        if next(self._turns) % SWEEP_ONE_IN == 0:
+        if next(self._creates) % SWEEP_ONE_IN == 0:
             self._sweep_a_little(now)
-        return self._links.write(self._sql.create, (key, data, now + ttl, principal, now)) == 1
+        values = (key, data, _new_version(), now + ttl, principal, now)
+        return self._connections.write(self._sql.create, values, is_new=True) == 1
 
     def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.update`."""
         if not isinstance(version, int) or version.bit_length() > 63:
             return False
         now = int(time.time())
-        return self._links.write(self._sql.update, (data, now + ttl, principal, key, version, now)) == 1
+        values = (data, _new_version(), now + ttl, principal, key, version, now)
+        # most records keep their size; looking costs a sixth of the writing
+        may_grow = next(self._updates) % LOOKS_FOR_GROWTH_ONE_IN == 0
+        return self._connections.write(self._sql.update, values, may_grow=may_grow) == 1
 
     def touch(self, key: str, ttl: int) -> bool:
         """As :meth:`session_mw.protocols.Store.touch`."""
         now = int(time.time())
-        return self._links.write(self._sql.touch, (now + ttl, key, now)) == 1
+        return self._connections.write(self._sql.touch, (now + ttl, key, now)) == 1
 
     def delete(self, key: str) -> None:
         """As :meth:`session_mw.protocols.Store.delete`."""
         if is_key(key):
-            self._links.write(self._sql.delete, (key,))
+            self._connections.write(self._sql.delete, (key,))
 
     def keys_of(self, principal: str) -> list[str]:
         """As :meth:`session_mw.protocols.IndexedStore.keys_of`."""
-        return [row[0] for row in self._links.read(self._sql.keys_of, (principal, int(time.time())))]
+        return [row[0] for row in self._connections.read(self._sql.keys_of, (principal, int(time.time())))]
 
     def count_expired(self) -> int:
         """As :meth:`session_mw.protocols.SweepableStore.count_expired`."""
-        return int(self._links.read(self._sql.count_expired, (int(time.time()),))[0][0])
+        return int(self._connections.read(self._sql.count_expired, (int(time.time()),))[0][0])
 
     def sweep(self, batch: int = 1000) -> Iterator[int]:
         """As :meth:`session_mw.protocols.SweepableStore.sweep`; other writers get in between the steps."""
-        while removed := self._links.write(self._sql.sweep, (int(time.time()), batch)):
+        while removed := self._connections.write(self._sql.sweep, (int(time.time()), batch)):
             yield removed
 
     def close(self) -> None:
-        """Close the connections of all threads."""
-        self._links.close()
+        """Close all connections."""
+        self._connections.close()
 
-    def _prepare_file(self) -> None:
+    def _prepare_file(self, create: bool) -> None:
         try:
-            if self._links.read(self._sql.exists, ()):
-                # another application's stays as it is
-                self._links.read(self._sql.probe, ())
-            self._switch_to_wal()
-            for statement in self._sql.schema:
-                self._links.write(statement, ())
-            # nothing is open in a server that loads the application, and then forks without a word
-            self._links.rest()
-        except StoreError as error:
-            self.close()
-            if _is_busy(error):
-                raise
-            raise ConfigurationError(f"{self!r} cannot be used ({error}); name another file or table") from error
+            # Nothing stays open: a server may load the application, and then fork without a word.
+            with closing(self._connections.open_alone()) as connection:
+                if connection.execute(self._sql.exists).fetchall():
+                    # another application's stays as it is
+                    connection.execute(self._sql.probe)
+                elif not create:
+                    raise ConfigurationError(
+                        f"{self._path!r} has no table {self._table!r}, so nothing was looked at; is the path right?"
+                    )
+                _switch_to_wal(connection)
+                for statement in self._sql.schema if create else ():
+                    connection.execute(statement)
+        except sqlite3.Error as error:
+            failed = explained(error, self._path)
+            if is_busy(error):
+                raise failed from error
+            raise ConfigurationError(f"{self!r} cannot be used ({failed}); name another file or table") from error
 
-    def _switch_to_wal(self) -> None:
-        # SQLite does not wait for other processes that open the file at the same time here
-        deadline = time.monotonic() + SECONDS_TO_SWITCH_TO_WAL
-        while True:
-            try:
-                self._links.read("PRAGMA journal_mode=WAL", ())
-                return
-            except StoreError as error:
-                if not _is_busy(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
+    def _check_exchanged(self, connection: sqlite3.Connection) -> None:
+        """See that a file which has come into the place of the store's own has our table."""
+        if not connection.execute(self._sql.exists).fetchall():
+            raise StoreError(f"it has no table {self._table!r}")
+        connection.execute(self._sql.probe)
+        _switch_to_wal(connection)
+        warn_of_readers(self._path)
 
     def _sweep_a_little(self, now: int) -> None:
         try:
-            self._links.write(self._sql.sweep, (now, SWEPT_AT_ONCE))
+            self._connections.write(self._sql.sweep, (now, SWEPT_AT_ONCE))
         except StoreError as error:
             logger.warning("expired sessions were not removed: %s", error)
 
 
-def _refuse_missing_table(path: str, table: str) -> None:
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)) as database:
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = ? COLLATE NOCASE", (table,)).fetchall():
-            raise ConfigurationError(f"{path!r} has no table {table!r}")
+def _parsed(url: str) -> tuple[str, dict[str, Any]]:
+    parsed = options.parse_url(url, {"table": options.identifier, "timeout": options.seconds})
+    if parsed.hosts or parsed.path[1:] in ("", ":memory:"):
+        raise ConfigurationError(
+            f"{options.without_password(url)!r} names no file: write 'sqlite:///relative.db' or "
+            "'sqlite:////absolute/path.db' (without a file: 'memory://')"
+        )
+    return parsed.path[1:], parsed.options
 
 
-def _is_busy(error: StoreError) -> bool:
-    # sqlite3.Error has its error code as a number only from Python 3.11 on
-    return "locked" in str(error) or "busy" in str(error)
+def _new_version() -> int:
+    """A version that no record had before, so that one that was deleted and made again is not the one that was loaded.
+
+    Not from SQLite's ``random()``: after a fork in C, all children would get the same numbers from it. 63 bits, for
+    SQLite's integers are signed.
+    """
+    return int.from_bytes(os.urandom(8), "big") >> 1
 
 
-def _checked_table(table: str) -> str:
-    try:
-        return options.identifier(table)
-    except ValueError as problem:
-        raise ConfigurationError(f"table={table!r} {problem}") from None
-
-
-def _make_private(path: str) -> bool:
-    """Make the file before SQLite does, whose journals take over the file's mode; whether it was not there."""
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        return True
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise ConfigurationError(f"{path!r} cannot be made: {error.strerror}; does its directory exist?") from error
-
-
-def _warn_of_readers(path: str) -> None:
-    if os.name == "posix" and os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
-        logger.warning("others may read the sessions in %r; chmod 600 it", path)
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait for other processes that open the file at the same time here
+    deadline = time.monotonic() + SECONDS_TO_SWITCH_TO_WAL
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchall()
+            return
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

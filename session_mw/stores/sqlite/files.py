@@ -1,0 +1,80 @@
+"""The file of :class:`session_mw.stores.sqlite.SQLiteStore`: how it is made, and who may use it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sqlite3
+import stat
+
+from session_mw.exceptions import ConfigurationError, StoreError
+from session_mw.stores.owners import give_to_owner_of, rights_of
+
+logger = logging.getLogger("session_mw")
+
+_HARDLY_ANYTHING = 64 * 1024
+_RIGHTS = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
+
+
+def make_private(path: str) -> None:
+    """Make the file, if it is not there, before SQLite does: its journals take over the file's mode and owner.
+
+    Raises:
+        ConfigurationError: It cannot be made.
+    """
+    directory = os.path.dirname(path)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            give_to_owner_of(directory, descriptor)
+        finally:
+            os.close(descriptor)
+    except FileExistsError:
+        warn_of_readers(path)
+    except PermissionError as error:
+        problem = f"{path!r} cannot be made: {error.strerror}"
+        raise ConfigurationError(f"{problem}; {rights_of(directory) or 'does its directory exist?'}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{path!r} cannot be made: {error.strerror}; does its directory exist?") from error
+
+
+def warn_of_readers(path: str) -> None:
+    """Log that others may read the file, if they may."""
+    if os.name == "posix" and os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+        logger.warning("others may read the sessions in %r; chmod 600 it", path)
+
+
+def explained(error: sqlite3.Error, path: str) -> StoreError:
+    """What SQLite says, and where it was refused, by whose rights."""
+    text = f"the session database failed: {error}"
+    if _code(error) in _RIGHTS:
+        # SQLite also needs to write to the directory, where it puts its journals
+        told = [rights_of(place) for place in (path, os.path.dirname(path))]
+        text = "; ".join(part for part in (text, *told) if part)
+    elif is_out_of_space(error) and os.path.exists(path) and bytes_left(path) < _HARDLY_ANYTHING:
+        text = f"{text}; the disk is full"
+    return StoreError(text)
+
+
+def bytes_left(path: str) -> float:
+    """How much of its disk this process can still take; infinite where that cannot be known."""
+    if not hasattr(os, "statvfs"):
+        return math.inf
+    disk = os.statvfs(os.path.dirname(path))
+    return disk.f_bavail * disk.f_frsize if disk.f_blocks else math.inf
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another process holds the file."""
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_out_of_space(error: sqlite3.Error) -> bool:
+    """Whether the disk is full; a quota that is used up (EDQUOT) is an I/O error for SQLite."""
+    return _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def _code(error: sqlite3.Error) -> int:
+    # errors of the sqlite3 module's own have none; the upper bits tell more than is asked for
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -1,0 +1,583 @@
+"""SQLite's connections: how many, over forks, interruptions, full disks, and a file that is exchanged underneath."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from session_mw.exceptions import ConfigurationError, StoreError
+from session_mw.stores.sqlite import SQLiteStore, connections
+from session_mw.testing.fixtures import loaded, new_key
+from session_mw.testing.parallel import add, forked
+from support.forks import as_nobody, code_of, start_untold, visible_folder
+from support.interrupts import interrupt, interrupted
+
+KEY = "0123456789abcdef" * 4
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+needs_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SQLiteStore]:
+    store = SQLiteStore(path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def visible() -> Iterator[Path]:
+    with visible_folder() as folder:
+        yield folder
+
+
+def open_files(folder: Path) -> list[str]:
+    """The names of the files below a folder that this process has open, without the folder."""
+    names = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return sorted(name.removeprefix(f"{folder}/") for name in names if name.startswith(f"{folder}/"))
+
+
+# How many
+
+
+@needs_proc
+def test_threads_share_a_few_connections(store: SQLiteStore, tmp_path: Path) -> None:
+    stay = threading.Barrier(41)
+
+    def use() -> None:
+        store.create(new_key(), b"data", 60)
+        for _ in range(20):
+            store.load(KEY)
+        stay.wait()
+        stay.wait()
+
+    threads = [threading.Thread(target=use) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    stay.wait()
+    names = open_files(tmp_path)
+    stay.wait()
+    for thread in threads:
+        thread.join()
+    assert 1 <= names.count("sessions.db") <= connections.CONNECTIONS
+    assert names.count("sessions.db-wal") <= connections.CONNECTIONS
+
+
+GREENLETS = """
+from gevent import monkey; monkey.patch_all()
+import gevent, os, sys
+from session_mw.stores.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+def stream(number):
+    key = "%064x" % number
+    assert store.create(key, b"data", 60)
+    gevent.sleep(0.01)
+    assert store.load(key).data == b"data"
+    gevent.sleep(1)
+streams = [gevent.spawn(stream, number) for number in range(600)]
+gevent.sleep(0.8)
+print(sum(os.readlink(f"/proc/self/fd/{fd}").startswith(sys.argv[1]) for fd in os.listdir("/proc/self/fd")
+          if os.path.islink(f"/proc/self/fd/{fd}")))
+gevent.joinall(streams, raise_error=True)
+store.close()
+"""
+
+
+@pytest.mark.heavy
+@needs_proc
+def test_six_hundred_open_streams_under_gevent_leave_descriptors(path: Path) -> None:
+    pytest.importorskip("gevent")
+    done = subprocess.run([sys.executable, "-c", GREENLETS, str(path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert 2 <= int(done.stdout) <= 3 * connections.CONNECTIONS
+
+
+def test_a_thread_waits_for_a_connection_that_another_uses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS", 1)
+    store = SQLiteStore(path, timeout=0.5)
+    store.create(KEY, b"data", 60)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    failed: list[StoreError] = []
+
+    def touch() -> None:
+        try:
+            store.touch(KEY, 60)
+        except StoreError as error:
+            failed.append(error)
+
+    writer = threading.Thread(target=touch)
+    writer.start()
+    time.sleep(0.1)
+    # the one connection is in use: by the thread that waits for the other process
+    started = time.monotonic()
+    assert loaded(store, KEY).data == b"data"
+    assert 0.2 < time.monotonic() - started < 2
+    writer.join()
+    assert [str(error) for error in failed] == ["the session database failed: database is locked"]
+    other.execute("ROLLBACK")
+    other.close()
+    assert store.touch(KEY, 60)
+    store.close()
+
+
+def test_waiting_for_a_connection_in_vain_ends_in_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS", 0)
+    store = SQLiteStore(path, timeout=0.3)
+    started = time.monotonic()
+    with pytest.raises(StoreError, match="busy for too long"):
+        store.load(KEY)
+    assert 0.2 < time.monotonic() - started < 2
+    store.close()
+
+
+@pytest.mark.heavy
+def test_waiting_for_a_lock_and_for_another_process_together_take_no_longer_than_the_timeout(path: Path) -> None:
+    store = SQLiteStore(path, timeout=1)
+    store.create(KEY, b"data", 60)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waited = []
+
+    def touch() -> None:
+        started = time.monotonic()
+        with pytest.raises(StoreError):
+            store.touch(KEY, 60)
+        waited.append(time.monotonic() - started)
+
+    threads = [threading.Thread(target=touch) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.2)
+    for thread in threads:
+        thread.join()
+    other.close()
+    store.close()
+    assert len(waited) == 4
+    assert max(waited) < 1.6
+
+
+# Forks
+
+
+@needs_proc
+def test_no_connection_is_carried_over_a_fork(store: SQLiteStore, tmp_path: Path) -> None:
+    store.create(KEY, b"data", 60)
+    assert open_files(tmp_path)
+    assert forked(lambda: not open_files(tmp_path))
+    assert loaded(store, KEY).data == b"data"
+
+
+@pytest.mark.parametrize("told_afterwards", [True, False])
+def test_workers_that_were_forked_in_c_lose_nothing(store: SQLiteStore, told_afterwards: bool) -> None:
+    store.create(KEY, b"0", 600)
+    rounds, workers = 60, 4
+
+    def work() -> bool:
+        add(store, KEY, rounds)
+        return True
+
+    children = [start_untold(work, told_afterwards=told_afterwards) for _ in range(workers)]
+    assert [code_of(child) for child in children] == [0] * workers
+    assert loaded(store, KEY).data == b"%d" % (rounds * workers)
+
+
+def test_a_child_does_not_wait_for_a_lock_that_a_thread_of_its_parent_held(path: Path) -> None:
+    """The thread waits for another process at the fork, inside of SQLite and with the lock for writers."""
+    store = SQLiteStore(path, timeout=2)
+    store.create(KEY, b"0", 600)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    thread = threading.Thread(target=store.touch, args=(KEY, 700))
+    thread.start()
+    time.sleep(0.2)
+    child = start_untold(lambda: store.load(KEY) is not None)
+    other.execute("ROLLBACK")
+    other.close()
+    assert code_of(child) == 0
+    thread.join()
+    store.close()
+
+
+@pytest.mark.heavy
+def test_a_child_that_ends_leaves_its_parents_log_alone(store: SQLiteStore, path: Path) -> None:
+    store.create(KEY, b"data", 60)
+    run = [
+        sys.executable,
+        "-c",
+        "import ctypes, os, sys\n"
+        "from session_mw.stores.sqlite import SQLiteStore\n"
+        "store = SQLiteStore(sys.argv[1])\n"
+        "store.create('b' * 64, b'x', 60)\n"
+        "child = ctypes.PyDLL(None).fork()\n"
+        "if child == 0:\n"
+        "    if sys.version_info < (3, 13): ctypes.pythonapi.PyOS_AfterFork_Child()\n"
+        "    store.create('c' * 64, b'x', 60)\n"
+        "    sys.exit()\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "assert all(store.load(letter * 64) for letter in 'bc')\n",
+        str(path),
+    ]
+    assert subprocess.run(run, timeout=60).returncode == 0
+    assert path.with_name("sessions.db-wal").exists()
+    assert all(store.load(letter * 64) for letter in "bc")
+
+
+# Interruptions
+
+
+def test_an_exception_from_outside_while_a_thread_waits_to_write_leaves_no_lock(path: Path) -> None:
+    store = SQLiteStore(path, timeout=3)
+    store.create(KEY, b"data", 60)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    stay = threading.Event()
+
+    def request() -> None:
+        try:
+            store.touch(KEY, 600)
+        except BaseException:  # noqa: BLE001 (whatever the request ends with, the server's thread lives on)
+            stay.wait()
+        stay.wait()
+
+    threads = [threading.Thread(target=request) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.1)
+    for thread in threads[1:]:
+        interrupt(thread)
+    other.execute("COMMIT")
+    other.close()
+    time.sleep(0.2)
+    started = time.monotonic()
+    assert store.touch(KEY, 900)
+    assert time.monotonic() - started < 1
+    stay.set()
+    for thread in threads:
+        thread.join()
+    store.close()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+def test_exceptions_from_outside_at_any_moment_leave_no_lock_and_no_transaction(path: Path) -> None:
+    store = SQLiteStore(path, timeout=2)
+    store.create(KEY, b"0", 600)
+
+    def work() -> None:
+        record = store.load(KEY)
+        assert record is not None
+        store.update(KEY, record.data, 600, record.version)
+        store.touch(KEY, 600)
+        list(store.keys_of("42"))
+
+    with interrupted(work, 150):
+        started = time.monotonic()
+        assert store.touch(KEY, 900)
+        add(store, KEY, 1)
+        other = sqlite3.connect(path, isolation_level=None, timeout=0)
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        other.close()
+        assert time.monotonic() - started < 1
+    store.close()
+
+
+# Small and full disks
+
+
+def test_the_log_stays_short_however_often_sessions_change(store: SQLiteStore, path: Path) -> None:
+    keys = [new_key() for _ in range(100)]
+    for key in keys:
+        store.create(key, b"x" * 400, 3600, "42")
+    for number in range(2000):
+        key = keys[number % 100]
+        assert store.update(key, b"y" * 400, 3600, loaded(store, key).version, "42")
+    assert path.with_name("sessions.db-wal").stat().st_size < 700_000
+
+
+def test_a_log_that_a_long_reader_made_long_is_cut_afterwards(store: SQLiteStore, path: Path) -> None:
+    store.create(KEY, b"x", 3600)
+    backup = sqlite3.connect(path, isolation_level=None)
+    backup.execute("BEGIN")
+    backup.execute("SELECT count(*) FROM sessions").fetchall()
+    for _ in range(1500):
+        store.touch(KEY, 3600)
+        assert store.update(KEY, b"y" * 4000, 3600, loaded(store, KEY).version)
+    log = path.with_name("sessions.db-wal")
+    assert log.stat().st_size > connections.LOG_BYTES
+    backup.execute("ROLLBACK")
+    backup.close()
+    for _ in range(200):
+        store.touch(KEY, 3600)
+    assert log.stat().st_size <= connections.LOG_BYTES
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Two megabytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("needs root, to mount a small disk")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", disk], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a small disk cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """What another program wrote, until there was no space left."""
+    other = disk / "other"
+    with other.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 1024):
+            pass
+    return other
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_full_disk_still_logs_out(small_disk: Path, restarted: bool) -> None:
+    store = SQLiteStore(small_disk / "s.db")
+    keys = [new_key() for _ in range(100)]
+    for key in keys:
+        assert store.create(key, b"x" * 400, 3600, "42")
+    if restarted:
+        store.close()
+        store = SQLiteStore(small_disk / "s.db")
+        assert store.load(keys[0])
+    fill(small_disk)
+    for key in keys:
+        store.delete(key)
+        assert store.load(key) is None
+    store.close()
+
+
+def test_a_small_disk_holds_a_hundred_sessions_however_often_they_change(small_disk: Path) -> None:
+    store = SQLiteStore(small_disk / "s.db")
+    keys = [new_key() for _ in range(100)]
+    for key in keys:
+        assert store.create(key, b"x" * 400, 3600, "42")
+    for number in range(3000):
+        key = keys[number % 100]
+        assert store.update(key, b"y" * 400, 3600, loaded(store, key).version, "42")
+    store.close()
+
+
+def fill_with_sessions(store: SQLiteStore) -> None:
+    for _ in range(1000):
+        store.create(new_key(), b"x" * 4000, 3600)
+
+
+def test_a_disk_that_is_full_of_sessions_still_logs_out(small_disk: Path) -> None:
+    store = SQLiteStore(small_disk / "s.db")
+    keys = [new_key() for _ in range(20)]
+    for key in keys:
+        store.create(key, b"x" * 400, 3600)
+    with pytest.raises(StoreError, match=r"disk .*is full"):
+        fill_with_sessions(store)
+    for key in keys:
+        store.delete(key)
+        assert store.load(key) is None
+    store.close()
+
+
+def test_a_full_disk_that_has_space_again_needs_no_restart(small_disk: Path) -> None:
+    store = SQLiteStore(small_disk / "s.db")
+    other = fill(small_disk)
+    with pytest.raises(StoreError, match=r"disk .*is full"):
+        fill_with_sessions(store)
+    other.unlink()
+    assert store.create(KEY, b"x" * 4000, 3600)
+    store.close()
+
+
+# A file that is exchanged
+
+
+def files_of(path: Path) -> list[Path]:
+    return [path.with_name(path.name + ending) for ending in ("", "-wal", "-shm")]
+
+
+def remove(path: Path) -> None:
+    for file in files_of(path):
+        file.unlink(missing_ok=True)
+
+
+def test_a_file_that_was_exchanged_is_used_from_then_on(store: SQLiteStore, path: Path) -> None:
+    store.create(KEY, b"alice", 600)
+    remove(path)
+    worker = SQLiteStore(path)
+    bob, carol = new_key(), new_key()
+    assert worker.create(bob, b"bob", 600)
+    assert store.load(KEY) is None
+    assert loaded(store, bob).data == b"bob"
+    store.delete(bob)
+    assert worker.load(bob) is None
+    assert store.create(carol, b"carol", 600)
+    assert loaded(worker, carol).data == b"carol"
+    worker.close()
+    assert loaded(store, carol).data == b"carol"
+
+
+@pytest.mark.parametrize("use", ["load", "create", "keys_of", "delete"])
+def test_the_first_use_after_an_exchange_sees_the_new_file(store: SQLiteStore, path: Path, use: str) -> None:
+    store.create(KEY, b"old", 600, "42")
+    remove(path)
+    worker = SQLiteStore(path)
+    worker.create(KEY, b"new", 600)
+    time.sleep(2 * connections.LOOK_AGAIN)
+    calls: dict[str, Callable[[], object]] = {
+        "load": lambda: loaded(store, KEY).data,
+        "create": lambda: store.create(KEY, b"x", 600),
+        "keys_of": lambda: list(store.keys_of("42")),
+        "delete": lambda: store.delete(KEY) or worker.load(KEY),
+    }
+    assert calls[use]() == {"load": b"new", "create": False, "keys_of": [], "delete": None}[use]
+    worker.close()
+
+
+def test_what_the_former_connections_leave_is_not_the_new_files(store: SQLiteStore, path: Path) -> None:
+    """SQLite removes a log by its name when the last connection to a file is closed."""
+    store.create(KEY, b"old", 600)
+    remove(path)
+    worker = SQLiteStore(path)
+    worker.create(KEY, b"new", 600)
+    assert loaded(store, KEY).data == b"new"
+    store.close()
+    assert all(file.exists() for file in files_of(path))
+    assert loaded(worker, KEY).data == b"new"
+    worker.close()
+
+
+def test_a_removed_file_is_an_error_until_it_is_back(store: SQLiteStore, path: Path) -> None:
+    store.create(KEY, b"data", 600)
+    moved = [(file, file.with_name(f"moved-{file.name}")) for file in files_of(path)]
+    for file, elsewhere in moved:
+        file.rename(elsewhere)
+    time.sleep(2 * connections.LOOK_AGAIN)
+    for use in (lambda: store.load(KEY), lambda: store.touch(KEY, 60), lambda: store.create(new_key(), b"x", 60)):
+        with pytest.raises(StoreError, match="was removed while it was in use"):
+            use()
+    assert not path.exists()
+    for file, elsewhere in moved:
+        elsewhere.rename(file)
+    assert loaded(store, KEY).data == b"data"
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm"])
+def test_a_log_that_a_cleaner_removed_is_an_error_once_and_loses_nothing(
+    store: SQLiteStore, path: Path, ending: str
+) -> None:
+    store.create(KEY, b"data", 600)
+    path.with_name(path.name + ending).unlink()
+    time.sleep(2 * connections.LOOK_AGAIN)
+    with pytest.raises(StoreError, match=r"write-ahead log .* was removed or exchanged"):
+        store.touch(KEY, 700)
+    assert loaded(store, KEY).data == b"data"
+    assert store.touch(KEY, 800)
+
+
+@pytest.mark.parametrize("foreign", [b"", b"somebody's notes " * 300])
+def test_a_foreign_file_in_the_place_of_the_database_is_an_error(
+    store: SQLiteStore, path: Path, foreign: bytes
+) -> None:
+    store.create(KEY, b"data", 600)
+    remove(path)
+    path.write_bytes(foreign)
+    path.chmod(0o600)
+    time.sleep(2 * connections.LOOK_AGAIN)
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"was exchanged .*(has no table 'sessions'|file is not a database)"):
+            store.load(KEY)
+    assert path.read_bytes() == foreign
+
+
+def test_a_backup_that_was_moved_into_place_beside_the_former_log_is_an_error(store: SQLiteStore, path: Path) -> None:
+    store.create(KEY, b"data", 600)
+    backup = path.with_name("backup.db")
+    shutil.copy(path, backup)
+    backup.replace(path)
+    time.sleep(2 * connections.LOOK_AGAIN)
+    with pytest.raises(StoreError, match="the former one's log is still beside it"):
+        store.load(KEY)
+
+
+def test_a_backup_without_a_log_is_used(store: SQLiteStore, path: Path) -> None:
+    store.create(KEY, b"backup", 600)
+    backup = path.with_name("backup.db")
+    with sqlite3.connect(path) as connection:
+        connection.execute("VACUUM INTO ?", (str(backup),))
+    connection.close()
+    backup.chmod(0o600)
+    assert store.update(KEY, b"later", 600, loaded(store, KEY).version)
+    remove(path)
+    backup.rename(path)
+    time.sleep(2 * connections.LOOK_AGAIN)
+    assert loaded(store, KEY).data == b"backup"
+    assert store.update(KEY, b"again", 600, loaded(store, KEY).version)
+
+
+# Whose it is
+
+
+@needs_root
+def test_what_root_makes_belongs_to_the_owner_of_the_directory(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    store = SQLiteStore(tmp_path / "s.db")
+    store.create(KEY, b"data", 60)
+    owners = {file.name: (file.stat().st_uid, file.stat().st_gid) for file in tmp_path.iterdir()}
+    store.close()
+    assert owners == dict.fromkeys(("s.db", "s.db-wal", "s.db-shm"), (65534, 65534))
+
+
+@needs_root
+def test_a_file_of_another_user_is_an_error_that_says_whose_it_is(visible: Path) -> None:
+    folder = visible
+    SQLiteStore(folder / "s.db").close()
+    told = as_nobody(lambda: repr(SQLiteStore(folder / "s.db")))
+    assert told.startswith("ConfigurationError: ")
+    assert f"'{folder}/s.db' belongs to root:root with mode 0600, and this process runs as nobody:" in told
+    told = as_nobody(lambda: repr(SQLiteStore(folder / "new.db")))
+    assert told.startswith(f"ConfigurationError: '{folder}/new.db' cannot be made: Permission denied; ")
+    assert f"'{folder}' belongs to root:root with mode 0755, and this process runs as nobody:" in told
+
+
+# Where it is
+
+
+def test_it_says_where_it_is(store: SQLiteStore, path: Path, tmp_path: Path) -> None:
+    assert store.describe() == ("sqlite", repr(store), str(path), (), False, True, False, ())
+    url = f"sqlite:///{tmp_path}/none.db?table=t"
+    assert SQLiteStore.location_of(url) == ("sqlite", url, f"{tmp_path}/none.db", (), False, True, False, ())
+    assert not (tmp_path / "none.db").exists()
+    with pytest.raises(ConfigurationError, match="names no file"):
+        SQLiteStore.location_of("sqlite://")
+
+
+def test_nothing_is_made_where_it_is_not_wanted(path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        SQLiteStore.from_url(f"sqlite:///{path}", create=False)
+    assert str(caught.value) == f"there is no {str(path)!r}, so nothing was looked at; is the path right?"
+    assert list(path.parent.iterdir()) == []
+    SQLiteStore(path, table="other").close()
+    with pytest.raises(ConfigurationError, match="has no table 'sessions', so nothing was looked at"):
+        SQLiteStore.from_url(f"sqlite:///{path}", create=False)
+    store = SQLiteStore.from_url(f"sqlite:///{path}?table=other", create=False)
+    assert store.create(KEY, b"data", 60)
+    store.close()
