@@ -8,12 +8,13 @@ Made and verified as ``itsdangerous.URLSafeTimedSerializer`` does, in the same b
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 import zlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hmac import compare_digest
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 from itsdangerous import Signer, want_bytes
 
@@ -40,7 +41,7 @@ class PreparedSigner(Signer):
         method = getattr(hashlib, digest)
         oldest_first = [want_bytes(key) for key in reversed(keys)]
         super().__init__(oldest_first, salt=salt, key_derivation="hmac", digest_method=method)
-        self.mac, *self._old = (_mac(self.derive_key(key), method) for key in reversed(self.secret_keys))
+        self.mac, *self._old = (_mac(self.derive_key(key), digest) for key in reversed(self.secret_keys))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a signer holds secret keys and is not pickled or copied; build another one")
@@ -59,17 +60,14 @@ class PreparedSigner(Signer):
         return bool(self._old) and any(compare_digest(mac(value), signature) for mac in self._old)
 
 
-def _mac(key: bytes, method: Callable[[bytes], Any]) -> Callable[[bytes], bytes]:
-    """HMAC (RFC 2104) from two hashes that have taken in the key: a third less work than ``hmac.HMAC.copy``."""
-    block = key.ljust(method(b"").block_size, b"\0")
-    new_inner = method(bytes(byte ^ 0x36 for byte in block)).copy
-    new_outer = method(bytes(byte ^ 0x5C for byte in block)).copy
+def _mac(key: bytes, digest: str) -> Callable[[bytes], bytes]:
+    """HMAC (RFC 2104) with a key that is taken in once; the result is base64."""
+    keyed = hmac.new(key, digestmod=digest).copy
 
     def mac(value: bytes) -> bytes:
-        inner, outer = new_inner(), new_outer()
-        inner.update(value)
-        outer.update(inner.digest())
-        return b64ascii(outer.digest())
+        one = keyed()
+        one.update(value)
+        return b64ascii(one.digest())
 
     return mac
 

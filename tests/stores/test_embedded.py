@@ -27,7 +27,7 @@ from session_mw.testing.fixtures import loaded, new_key
 from session_mw.testing.parallel import add
 from support.clock import Clock
 from support.forks import code_of, start_untold
-from support.interrupts import interrupted
+from support.interrupts import MAY_LAND_IN_A_FINALIZER, interrupted
 
 KEY = "0123456789abcdef" * 4
 
@@ -174,6 +174,7 @@ def test_a_child_that_was_forked_in_c_does_not_wait_for_its_parents_threads(told
         assert loaded(memory_store, KEY).data == b"x"
 
 
+@MAY_LAND_IN_A_FINALIZER
 def test_exceptions_from_outside_at_any_moment_leave_no_lock_in_memory() -> None:
     store, key = MemoryStore(), new_key()
     store.create(KEY, b"0", 600, "42")
@@ -194,6 +195,7 @@ def test_exceptions_from_outside_at_any_moment_leave_no_lock_in_memory() -> None
         assert time.monotonic() - started < 1
 
 
+@MAY_LAND_IN_A_FINALIZER
 def test_exceptions_from_outside_while_turns_are_taken_keep_others_waiting_for_seconds_at_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -21,7 +21,7 @@ from session_mw.testing.fixtures import loaded, new_key
 from session_mw.testing.parallel import add
 from support.clock import Clock
 from support.forks import as_nobody, code_of, start_untold, visible_folder
-from support.interrupts import interrupted
+from support.interrupts import MAY_LAND_IN_A_FINALIZER, interrupted
 from support.stores import Browser, renewed_before
 
 KEY = "0123456789abcdef" * 4
@@ -435,6 +435,7 @@ def test_a_lock_that_a_thread_holds_while_the_process_is_forked_in_c_is_given_up
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@MAY_LAND_IN_A_FINALIZER
 def test_exceptions_from_outside_at_any_moment_leave_no_lock(folder: Path) -> None:
     store = FileStore(folder, timeout=2)
     store.create(KEY, b"0", 600)

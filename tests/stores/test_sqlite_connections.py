@@ -20,7 +20,7 @@ from session_mw.stores.sqlite import SQLiteStore, connections
 from session_mw.testing.fixtures import loaded, new_key
 from session_mw.testing.parallel import add, forked
 from support.forks import as_nobody, code_of, start_untold, visible_folder
-from support.interrupts import interrupt, interrupted
+from support.interrupts import MAY_LAND_IN_A_FINALIZER, interrupt, interrupted
 
 KEY = "0123456789abcdef" * 4
 
@@ -274,6 +274,7 @@ def test_an_exception_from_outside_while_a_thread_waits_to_write_leaves_no_lock(
 
 
 @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+@MAY_LAND_IN_A_FINALIZER
 def test_exceptions_from_outside_at_any_moment_leave_no_lock_and_no_transaction(path: Path) -> None:
     store = SQLiteStore(path, timeout=2)
     store.create(KEY, b"0", 600)

@@ -10,6 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
+
+MAY_LAND_IN_A_FINALIZER = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""For tests with :func:`interrupted`: where an exception comes while a finalizer runs, Python can only tell of it."""
+
 
 class TooSlow(BaseException):
     """What such a tool sets."""
