@@ -6,6 +6,8 @@ A program that moves here still calls ``session.save()`` or reads ``session.sess
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 _SAVED = (
     "changes are saved with the response, so there is nothing to call; session.modified = True has it saved as it is"
 )
@@ -129,3 +131,39 @@ def hint_for(name: str) -> str | None:
     if name[:1] == "a" and name[1:] in _ALSO_ASYNCHRONOUS:
         return _HINTS[name[1:]]
     return _HINTS.get(name)
+
+
+class _Hint:
+    """An attribute that is not there, and says what is instead.
+
+    A session's own ``__getattr__`` could say it too, but CPython then looks up every attribute of every
+    session in the slow way.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, session: Any, kind: type | None = None) -> NoReturn:
+        raise AttributeError(
+            f"a session has no attribute {self._name!r}: {hint_for(self._name)}", name=self._name, obj=session
+        )
+
+    def __set__(self, session: Any, value: object) -> NoReturn:
+        self.__get__(session)
+
+
+class ForeignNames:
+    """The names that sessions of other libraries have: each is an AttributeError that says what to write instead."""
+
+    __slots__ = ()
+
+
+for _name in (
+    *_HINTS,
+    "aset",
+    *("a" + _name for _name in _OF_A_DICT),
+    *("a" + _name for _name in _ALSO_ASYNCHRONOUS),
+):
+    setattr(ForeignNames, _name, _Hint(_name))

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import SessionUnavailable
+from session_mw.foreign_names import ForeignNames
 from session_mw.lazy_dict import EXPOSED, OPEN, UNCHANGED, UNTOUCHED, LazyDict
 from session_mw.secret_keys import has_bytes
 from session_mw.state import PRINCIPAL, Backend, NullBackend, SessionState
@@ -29,7 +30,7 @@ def check_principal(value: object) -> None:
 _NOWHERE = NullBackend()
 
 
-class Session(LazyDict):
+class Session(LazyDict, ForeignNames):
     """A dict that survives between a visitor's requests.
 
     Nothing is read before the first touch. Reading in any way sets ``accessed``, writing in
@@ -175,6 +176,10 @@ class OpenedSession(Session):
 
     # CPython takes as long to call an __init__ as for all the rest of an opening.
     __init__ = dict.__init__
+
+
+OpenedSession.__name__ = OpenedSession.__qualname__ = Session.__name__
+"""Errors of Python's own name the class, and readers of the documentation know no other."""
 
 
 class NullSession(Session):
