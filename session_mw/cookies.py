@@ -23,6 +23,8 @@ DOMAIN = re.compile(
     r"\.?(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
     r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
+# Hosts have underscores in their names that no registry allows, and browsers keep cookies for them.
+_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,62})?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,62})?)*")
 _DELETED = "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"
 
 
@@ -52,6 +54,8 @@ class SessionCookie:
         for https in (False, True):
             on = https if secure == "auto" else bool(secure)
             self._attributes[https] = _attributes(on, httponly, samesite, partitioned)
+        # Browsers accept Partitioned with Secure only; over http there is no such cookie.
+        self._other_kind = _attributes(True, httponly, samesite, not partitioned)
         self._tails = {https: self._scope(domain, path) + rest for https, rest in self._attributes.items()}
         self._date = (-1, "")
 
@@ -99,22 +103,31 @@ class SessionCookie:
         return f"{self.head}; {_DELETED}{self._tails[https]}"
 
     def delete_elsewhere(self, host: str, path: str, https: bool) -> list[str]:
-        """Deletions of cookies of this name that a page may see beside ours: other domains, other paths.
+        """Deletions of cookies of this name that a page may see beside ours; at most 16.
+
+        They stand under another Domain or Path (a setting was changed, a proxy rewrites what the application sees
+        of the request), or are of the other kind: browsers keep a partitioned cookie apart from one that is not, so
+        that each needs a deletion of its own (CHIPS), also under our own Domain and Path.
 
         Args:
             host: The request's Host header.
             path: The request's path, decoded.
         """
-        if self.name.lower().startswith("__host-"):
-            return []
         own = (self._domain and self._domain.lstrip(".").lower(), self._path)
-        scopes = [(domain, prefix) for prefix in _path_prefixes(path) for domain in _domains(host)]
-        rest = f"; {_DELETED}"
+        scopes = [own]
+        if not self.name.lower().startswith("__host-"):
+            hosts = _domains(host)
+            domains = [*hosts, *(domain for domain in _domains((self._domain or "").lstrip(".")) if domain not in hosts)]
+            paths = dict.fromkeys([*_path_prefixes(path), *_path_prefixes(self._path)])
+            scopes += [(domain, prefix) for prefix in paths for domain in domains if (domain, prefix) != own]
+        same, other = self._attributes[https], self._other_kind
+        deletions = [(scope, same) for scope in scopes[1:]]
+        if https:
+            deletions = [(own, other), *deletions, *((scope, other) for scope in scopes[1:])]
         return [
-            f"{self.head}{rest}{self._scope(domain, prefix)}{self._attributes[https]}"
-            for domain, prefix in scopes
-            if (domain, prefix) != own
-        ][:MAX_DELETIONS]
+            f"{self.head}; {_DELETED}{self._scope(*scope)}{attributes}"
+            for scope, attributes in deletions[:MAX_DELETIONS]
+        ]
 
     @staticmethod
     def _scope(domain: str | None, path: str) -> str:
@@ -144,8 +157,9 @@ def _attributes(secure: bool, httponly: bool, samesite: str | None, partitioned:
 
 def _domains(host: str) -> list[str | None]:
     """None for a host-only cookie, then the host and its parents, as far as they may hold a cookie."""
-    name = host.rsplit(":", 1)[0].lower().rstrip(".") if re.search(r":[0-9]*\Z", host) else host.lower().rstrip(".")
-    if not DOMAIN.fullmatch(name) or name.startswith(".") or _is_ip_address(name):
+    name = host.rsplit(":", 1)[0] if re.search(r":[0-9]*\Z", host) else host
+    name = name.lower().rstrip(".")
+    if not _HOST.fullmatch(name) or _is_ip_address(name):
         return [None]
     labels = name.split(".")
     return [None, *(".".join(labels[n:]) for n in range(max(1, len(labels) - 1)))]

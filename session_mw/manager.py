@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from session_mw.backends.build import backend_of, cookie_of
 from session_mw.backends.principals import SessionInfo, end_sessions, indexed, list_sessions
+from session_mw.backends.store import StoreBackend
 from session_mw.config import SETTING_NAMES, settings_from_mapping, unknown_setting
 from session_mw.exceptions import ConfigurationError, kind_of
 from session_mw.headers import with_session_headers
@@ -81,10 +82,12 @@ class SessionManager:
             return null
         header = environ.get("HTTP_COOKIE", "")
         place = None
-        if self.cookie_name not in header:
+        if self.cookie_name in header:
+            # For a log-out, which deletes the cookie wherever the browser may keep one.
+            host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+            place = host, environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
+        else:
             header = ""
-        elif ";" in header and header.count(self.cookie_name) > 1:
-            place = _place(environ)
         session: Session = OpenedSession(UNTOUCHED)
         session._begin(self._backend, header, environ.get("wsgi.url_scheme") == "https", place)
         return session
@@ -160,7 +163,7 @@ class SessionManager:
             ValueError: The principal holds a lone surrogate.
         """
         check_principal(principal)
-        return list_sessions(indexed(self.store), principal, self.settings.lifetime_seconds)
+        return list_sessions(self._listing(), principal)
 
     def end(self, session_id: str) -> None:
         """End the session that has this :attr:`Session.id`, wherever it is in use.
@@ -195,12 +198,16 @@ class SessionManager:
         check_principal(principal)
         if keep is not None and not isinstance(keep, Session):
             raise TypeError(f"keep is a session, such as the request's, not {kind_of(keep)}")
-        return end_sessions(indexed(self.store), principal, None if keep is None else keep.id)
+        return end_sessions(self._listing(), principal, "" if keep is None else keep._touch().saved_id)
 
     def close(self) -> None:
         """Close the store, if there is one."""
         if self.store is not None:
             self.store.close()
+
+    def _listing(self) -> StoreBackend:
+        indexed(self.store)
+        return cast("StoreBackend", self._backend)
 
     def _stored(self) -> Store:
         if self.store is None:
@@ -221,8 +228,3 @@ def was_changed(session: Session) -> bool:
 def manager_of(session: Session) -> SessionManager | None:
     """The manager that opened a session; None where none did."""
     return cast("SessionManager | None", session._backend.manager)
-
-
-def _place(environ: Mapping[str, Any]) -> tuple[str, str]:
-    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
-    return host, environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"

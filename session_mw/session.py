@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from session_mw.csrf import CSRF_KEY
-from session_mw.exceptions import SessionUnavailable
+from session_mw.exceptions import SessionUnavailable, kind_of
 from session_mw.foreign_names import ForeignNames
 from session_mw.lazy_dict import EXPOSED, OPEN, UNCHANGED, UNTOUCHED, LazyDict
 from session_mw.secret_keys import has_bytes
-from session_mw.state import PRINCIPAL, Backend, NullBackend, SessionState
+from session_mw.state import LABEL, LIFETIME, MAX_LABEL, MAX_OWN_LIFETIME, PRINCIPAL, Backend, NullBackend, SessionState
 
 
 def check_principal(value: object) -> None:
@@ -25,6 +26,22 @@ def check_principal(value: object) -> None:
         raise TypeError(f"a principal is a non-empty str, not {value!r}; write str(user.id)")
     if not has_bytes(value):
         raise ValueError("a principal may not hold a lone surrogate, which has no bytes in UTF-8")
+
+
+def _own_lifetime(value: object) -> int:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"lifetime is a timedelta, a number of seconds or None, not {kind_of(value)}")
+    if not 1 <= seconds <= MAX_OWN_LIFETIME:
+        raise ValueError(f"lifetime is from one second to 400 days; {value!r} is not")
+    return int(seconds)
+
+
+def _check_label(value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"a label is a str or None, not {kind_of(value)}")
+    if not 1 <= len(value) <= MAX_LABEL or not has_bytes(value):
+        raise ValueError(f"a label has 1 to {MAX_LABEL} characters and no lone surrogate; None takes it away")
 
 
 _NOWHERE = NullBackend()
@@ -50,8 +67,8 @@ class Session(LazyDict, ForeignNames):
     """The request's Cookie header; empty where our cookie's name is not in it."""
     _https: bool
     """Whether the request came over https."""
-    _place: tuple[str, str] | None
-    """Host and path of the request, where a cookie may have to be deleted for others than our own."""
+    _place: tuple[str, str, str] | None
+    """The request's Host, SCRIPT_NAME and PATH_INFO; None where no cookie of the name came."""
     _refreshed: bool
     """Whether this response sends the cookie, so that it need not be refreshed."""
 
@@ -60,7 +77,7 @@ class Session(LazyDict, ForeignNames):
         self._begin(_NOWHERE, "", False, None)
         self._state = SessionState()
 
-    def _begin(self, backend: Backend, header: str, https: bool, place: tuple[str, str] | None) -> None:
+    def _begin(self, backend: Backend, header: str, https: bool, place: tuple[str, str, str] | None) -> None:
         """Begin a request, as what nobody has touched; the dict holds the placeholder."""
         self._backend = backend
         self._header = header
@@ -133,7 +150,11 @@ class Session(LazyDict, ForeignNames):
 
     @property
     def id(self) -> str | None:
-        """The store's key for the session, safe to log; None for a cookie session and before the first save."""
+        """The store's key for the session, safe to log.
+
+        None for a cookie session, before the first save, and from :meth:`regenerate_id`, :meth:`invalidate` or
+        :meth:`clear` on until it is saved: the old id is about to end.
+        """
         return self._touch().id
 
     @property
@@ -153,6 +174,47 @@ class Session(LazyDict, ForeignNames):
         state = self._touch()
         self._wrote()
         state.set_metadata(PRINCIPAL, value)
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        """The lifetime of its own that this session has, shorter or longer than the manager's; None: the manager's.
+
+        Set it to a timedelta or to seconds, at most 400 days, which browsers keep a cookie at most (RFC 6265bis).
+        It survives :meth:`regenerate_id`.
+
+        Raises:
+            TypeError: Set to what is not a timedelta, a number or None.
+            ValueError: Set to less than a second, or to more than 400 days.
+        """
+        seconds = self._touch().lifetime
+        return None if seconds is None else timedelta(seconds=seconds)
+
+    @lifetime.setter
+    def lifetime(self, value: timedelta | float | None) -> None:
+        seconds = None if value is None else _own_lifetime(value)
+        state = self._touch()
+        self._wrote()
+        state.set_metadata(LIFETIME, seconds)
+
+    @property
+    def label(self) -> str | None:
+        """What a list of the user's sessions calls this one, "Firefox on Linux" say; None: nothing.
+
+        It stands beside the data, and ``sessions_of`` shows it. At most 200 characters.
+
+        Raises:
+            TypeError: Set to what is neither None nor a str.
+            ValueError: Set to an empty str, a longer one, or one with a lone surrogate.
+        """
+        return self._touch().label
+
+    @label.setter
+    def label(self, value: str | None) -> None:
+        if value is not None:
+            _check_label(value)
+        state = self._touch()
+        self._wrote()
+        state.set_metadata(LABEL, value)
 
     def regenerate_id(self) -> None:
         """Keep the data and change the id: to be called at log-in, against session fixation.

@@ -40,7 +40,16 @@ RENEW: Final = 1
 END: Final = 2
 """End the session; what the dict holds afterwards begins another one."""
 
-PRINCIPAL = "_principal"
+MAX_OWN_LIFETIME: Final = 400 * 86400
+"""Seconds. Browsers keep no cookie for longer (RFC 6265bis §5.5)."""
+MAX_LABEL: Final = 200
+"""Characters."""
+
+# Keys of the metadata.
+CREATED: Final = "_created"
+LABEL: Final = "_label"
+LIFETIME: Final = "_lifetime"
+PRINCIPAL: Final = "_principal"
 NO_METADATA: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -97,10 +106,27 @@ class SessionState:
         return None
 
     @property
+    def saved_id(self) -> str:
+        """The id under which it is saved, also while that is about to change; empty where it is not saved."""
+        return ""
+
+    @property
     def principal(self) -> str | None:
         """Whose session it is; None: nobody's."""
         principal: str | None = self.metadata.get(PRINCIPAL)
         return principal
+
+    @property
+    def lifetime(self) -> int | None:
+        """The lifetime of its own that the session has, in seconds; None: the manager's."""
+        lifetime: int | None = self.metadata.get(LIFETIME)
+        return lifetime
+
+    @property
+    def label(self) -> str | None:
+        """What a list of the user's sessions calls it."""
+        label: str | None = self.metadata.get(LABEL)
+        return label
 
     def set_metadata(self, key: str, value: Any) -> None:
         """Keep a value beside the data; None removes it."""
@@ -112,9 +138,9 @@ class SessionState:
         self.intent = max(self.intent, RENEW)
 
     def end(self) -> None:
-        """Have the next save end the session, which from now on is nobody's."""
+        """Have the next save end the session. What the dict holds from then on is nobody's yet, without a label."""
         self.intent = END
-        self.set_metadata(PRINCIPAL, None)
+        self.metadata = {CREATED: self.created} if CREATED in self.metadata else NO_METADATA
 
     def begin_anew(self, now: int) -> None:
         """Let the life of the session begin at ``now`` (Unix time)."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from session_mw.backends.kept_state import KeptState
 from session_mw.backends.lifetimes import Lifetimes
-from session_mw.backends.payload import CREATED, pack, unpack
+from session_mw.backends.payload import pack, unpack
 from session_mw.backends.token_cache import TokenCache
 from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, SessionCookie
 from session_mw.exceptions import CookieTooLarge, NotSerializable
@@ -15,10 +15,10 @@ from session_mw.lazy_dict import UNTOUCHED
 from session_mw.protocols import Codec, Serializer
 from session_mw.rejections import RejectionLog
 from session_mw.session import OpenedSession, Session
-from session_mw.state import KEEP, NO_METADATA, SILENT, VARIES, Outcome, told
+from session_mw.state import CREATED, END, KEEP, LIFETIME, NO_METADATA, SILENT, VARIES, Outcome, told
 
 _BACKSLASH = ord("\\")
-# Flask sorts the keys, and few sort before this one.
+# Flask sorts the keys, and few sort before this one; of the metadata a lifetime of the session's own does.
 _PERMANENT_FIRST = b'{"_permanent":true'
 
 
@@ -40,7 +40,7 @@ class CookieBackend:
         self, codec: Codec, serializer: Serializer, cookie: SessionCookie, lifetimes: Lifetimes, refresh: bool
     ) -> None:
         self.codec = codec
-        self.tokens = TokenCache(codec, lifetimes)
+        self.tokens = TokenCache(codec)
         self.serializer = serializer
         self.cookie = cookie
         self.lifetimes = lifetimes
@@ -106,8 +106,9 @@ class CookieBackend:
         # The one boundary: whatever a token makes the code below raise, the application sees no more
         # than an empty session.
         try:
-            payload, written, created, current = self.tokens.open(token, now)
+            payload, written, created, current = self.tokens.open(token)
             data, metadata = unpack(self.serializer, payload)
+            self.lifetimes.check_written(written, now, metadata.get(LIFETIME))
             created = metadata.get(CREATED, written if created is None else created)
             self.lifetimes.check_created(created, now)
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
@@ -123,15 +124,17 @@ class CookieBackend:
         """Refresh without reading the payload; None where it has to be read."""
         now = int(time.time())
         try:
-            payload, _, created, current = self.tokens.open(token, now)
+            payload, written, created, current = self.tokens.open(token)
+            if payload.find(b"_lifetime") < 0:
+                self.lifetimes.check_written(written, now)
+            # "in" with bytes takes twice as long: it first tries to take them for an int.
+            if payload.find(b"_permanent") < 0 and not (_BACKSLASH in payload and b"\\u00" in payload):
+                return SILENT
+            if self.lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
+                return None
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._rejections.rejected(token, error)
             return SILENT
-        # "in" with bytes takes twice as long: it first tries to take them for an int.
-        if payload.find(b"_permanent") < 0 and not (_BACKSLASH in payload and b"\\u00" in payload):
-            return SILENT
-        if self.lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
-            return None
         if not self.tokens.is_well_formed(token):
             return None
         if not current:
@@ -174,7 +177,11 @@ class CookieState(KeptState[CookieBackend]):
             permanent = dict.get(session, "_permanent") is True
             texts = [self._send(session, backend.codec.encode(payload, self.created, now), payload, permanent, now)]
         else:
-            texts = [backend.cookie.delete(session._https)] if self.token else []
+            known = self.token != ""
+            if self.intent == END:
+                texts = self.deletions(session, known)
+            else:
+                texts = [backend.cookie.delete(session._https)] if known else []
             self.token, self.payload, self.permanent = "", b"", False
         self.intent, self._baseline = KEEP, None
         session._committed()
@@ -207,7 +214,7 @@ class CookieState(KeptState[CookieBackend]):
         backend.tokens.keep(token, (payload, now, created, True), well_formed=True)
         self.token, self.payload, self.permanent = token, payload, permanent
         session._refreshed = True
-        expires = backend.lifetimes.expires(self.created, now) if permanent else None
+        expires = backend.lifetimes.expires(self.created, now, self.lifetime) if permanent else None
         return backend.cookie.set(token, session._https, expires)
 
     def _largest(self, session: Session) -> str:

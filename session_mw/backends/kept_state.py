@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from session_mw.backends.payload import CREATED, is_as_read, pack
+from session_mw.backends.payload import is_as_read, pack
 from session_mw.cookies import SessionCookie
 from session_mw.exceptions import NotSerializable
 from session_mw.lazy_dict import UNCHANGED, WRITTEN
 from session_mw.protocols import Serializer
 from session_mw.session import Session
-from session_mw.state import KEEP, NO_METADATA, VARIES, Outcome, SessionState, told
+from session_mw.state import CREATED, KEEP, NO_METADATA, VARIES, Outcome, SessionState, told
 
 
 class KeepingBackend(Protocol):
@@ -117,6 +117,23 @@ class KeptState(SessionState, Generic[_Backend]):
             return VARIES
         if self.ambiguous:
             self.ambiguous = False
-            host, path = session._place or ("", "/")
-            texts = [*self._backend.cookie.delete_elsewhere(host, path, session._https), *texts]
+            texts = [*self._deletions_elsewhere(session), *texts]
         return told(texts, refresh_only)
+
+    def deletions(self, session: Session, known: bool) -> list[str]:
+        """What a log-out sends: every cookie of the name that the request may have carried goes.
+
+        One that came under an older Domain, Path or Partitioned would bring the session back, or keep
+        the next one from being found.
+
+        Args:
+            known: Whether the cookie that came was accepted.
+        """
+        if not self._backend.cookie.values(session._header):
+            return [self._backend.cookie.delete(session._https)] if known else []
+        self.ambiguous = False
+        return [*self._deletions_elsewhere(session), self._backend.cookie.delete(session._https)]
+
+    def _deletions_elsewhere(self, session: Session) -> list[str]:
+        host, script_name, path_info = session._place or ("", "", "")
+        return self._backend.cookie.delete_elsewhere(host, script_name + path_info or "/", session._https)

@@ -7,9 +7,7 @@ from typing import Any
 
 from session_mw.exceptions import BadToken, NotSerializable, item_path
 from session_mw.protocols import Serializer
-from session_mw.state import NO_METADATA, PRINCIPAL
-
-CREATED = "_created"
+from session_mw.state import CREATED, LABEL, LIFETIME, MAX_OWN_LIFETIME, NO_METADATA, PRINCIPAL
 
 
 def _is_time(value: Any) -> bool:
@@ -20,7 +18,16 @@ def _is_text(value: Any) -> bool:
     return type(value) is str and value != ""
 
 
-METADATA: Mapping[str, Callable[[Any], bool]] = {CREATED: _is_time, PRINCIPAL: _is_text}
+def _is_lifetime(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_OWN_LIFETIME
+
+
+METADATA: Mapping[str, Callable[[Any], bool]] = {
+    CREATED: _is_time,
+    LABEL: _is_text,
+    LIFETIME: _is_lifetime,
+    PRINCIPAL: _is_text,
+}
 """What a session may keep beside its data: the key in the payload, hidden from the dict, and what a value has to be."""
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from session_mw.backends.record_format import created_of
+from session_mw.backends.record_format import ENDED
+from session_mw.codecs.records import Records
 from session_mw.exceptions import ConfigurationError, StoreError
-from session_mw.protocols import IndexedStore, Store, is_indexed
+from session_mw.protocols import IndexedStore, Record, Store, is_indexed
 
 _ROUNDS = 16
 
@@ -25,6 +26,20 @@ class SessionInfo(NamedTuple):
     It is reckoned from the time at which the record ends. So it is too early where an
     absolute lifetime cuts that short, or the setting ``lifetime`` has grown since.
     """
+    label: str | None = None
+    """What :attr:`Session.label` says in it: for the user, to tell devices apart."""
+    device_bound: bool = False
+    """Whether the session is bound to a device's key."""
+
+
+class ListingBackend(Protocol):
+    """What is needed of a backend whose sessions are listed."""
+
+    store: Store
+    records: Records
+
+    def info(self, key: str, record: Record, now: int) -> SessionInfo | None:
+        """What a list says of a record; None where no visitor could use it."""
 
 
 def indexed(store: Store | None) -> IndexedStore:
@@ -42,31 +57,39 @@ def indexed(store: Store | None) -> IndexedStore:
     )
 
 
-def list_sessions(store: IndexedStore, principal: str, lifetime: int) -> list[SessionInfo]:
-    """The principal's live sessions, the last used first; ``lifetime`` is in seconds."""
-    records = [(key, store.load(key)) for key in store.keys_of(principal)]
-    sessions, now = [], int(time.time())
-    for key, record in records:
-        if record is not None and (created := created_of(record)) is not None:
-            sessions.append(SessionInfo(key, created, max(created, min(now, record.expires - lifetime))))
+def list_sessions(backend: ListingBackend, principal: str) -> list[SessionInfo]:
+    """The principal's sessions that a visitor could use, the last used first."""
+    store, now, sessions = indexed(backend.store), int(time.time()), []
+    for name in backend.records.index_names(principal):
+        for key in store.keys_of(name):
+            record = store.load(key)
+            info = None if record is None else backend.info(key, record, now)
+            if info is not None:
+                sessions.append(info)
     return sorted(sessions, key=lambda session: session.last_used, reverse=True)
 
 
-def end_sessions(store: IndexedStore, principal: str, kept: str | None) -> int:
-    """End all sessions of the principal but the one with the id ``kept``; how many that were.
+def end_sessions(backend: ListingBackend, principal: str, kept: str) -> int:
+    """End all sessions of the principal but the one whose record is ``kept``; how many that were.
 
     Raises:
         StoreError: New ones keep coming.
     """
-    ended: set[str] = set()
-    # A session that is just given a new id is listed under it before the old one ends.
+    store, now = indexed(backend.store), int(time.time())
+    names, seen, ended = backend.records.index_names(principal), {kept}, 0
+    # A session that is just given a new id is listed under it before the old one ends; what is left under the
+    # old one counts for nothing, but says that there is another one to be found.
     for _ in range(_ROUNDS):
-        keys = {key for key in store.keys_of(principal) if key != kept}
-        if not keys:
-            return len(ended)
-        for key in keys:
+        new = {key for name in names for key in store.keys_of(name)} - seen
+        if not new:
+            return ended
+        for key in new:
+            record = store.load(key)
+            if record is None or record.data == ENDED:
+                continue
+            ended += backend.info(key, record, now) is not None
             store.delete(key)
-        ended |= keys
+        seen |= new
     raise StoreError(
         f"a principal's sessions were listed anew after each of {_ROUNDS} times they were ended; "
         "does something log them in again?"

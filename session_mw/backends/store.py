@@ -8,16 +8,17 @@ import time
 from typing import Any
 
 from session_mw.backends.lifetimes import Lifetimes
-from session_mw.backends.payload import CREATED, unpack
-from session_mw.backends.record_format import ENDED, key_of, sealed_in
+from session_mw.backends.payload import unpack
+from session_mw.backends.principals import SessionInfo
+from session_mw.backends.record_format import ENDED, created_of, head_in, key_of, read_head, sealed_in
 from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
 from session_mw.cookies import MAX_CANDIDATES, SessionCookie
-from session_mw.exceptions import BadToken
-from session_mw.protocols import Serializer, Store, is_indexed
+from session_mw.exceptions import BadToken, ExpiredToken
+from session_mw.protocols import Record, Serializer, Store, is_indexed
 from session_mw.rejections import RejectionLog
 from session_mw.session import Session
-from session_mw.state import SILENT, Outcome
+from session_mw.state import CREATED, LABEL, LIFETIME, SILENT, Outcome
 
 logger = logging.getLogger("session_mw")
 
@@ -64,30 +65,32 @@ class StoreBackend:
         """
         now = int(time.time())
         tokens = self._candidates(session._header)
-        found = []
-        if len(tokens) <= MAX_CANDIDATES:
-            found = [one for token in tokens if (one := self.find(token, key_of(token), now)) is not None]
+        found, is_late = [], False
+        for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
+            key = key_of(token)
+            record = self.store.load(key)
+            is_late |= record is not None and record.data == ENDED
+            one = self.read(token, key, record, now)
+            if one is not None:
+                found.append(one)
         if len(found) == 1:
             return found[0]
         state = StoreState()
         state.begin(self, now, {CREATED: now})
         if found or len(tokens) > MAX_CANDIDATES:
             # One of them may have been planted: none is trusted.
-            state.ambiguous = True
+            state.found_several([other.key for other, _ in found])
             self._rejections.log("ambiguous", session._header)
+        elif is_late:
+            state.came_late()
         return state, {}
 
     def save_unread(self, session: Session) -> Outcome:
         """Nothing: the record is neither loaded nor touched for a session that nobody looked at."""
         return SILENT
 
-    def find(self, token: str, key: str, now: int) -> tuple[StoreState, dict[str, Any]] | None:
-        """The session in a token's record; None where there is no record that counts.
-
-        Raises:
-            StoreError: The store does not answer.
-        """
-        record = self.store.load(key)
+    def read(self, token: str, key: str, record: Record | None, now: int) -> tuple[StoreState, dict[str, Any]] | None:
+        """The session in a token's record; None where there is no record that counts."""
         # The one boundary: whatever is in the record, the application sees no more than an empty session.
         try:
             if record is None or record.expires <= now or record.data == ENDED:
@@ -99,7 +102,7 @@ class StoreBackend:
             created = metadata.get(CREATED)
             if created is None:
                 raise BadToken("bad_payload")
-            self.lifetimes.check_created(created, now)
+            self.lifetimes.check_age(created, now)
         except Exception as error:  # noqa: BLE001 (a record can never cause an exception)
             if isinstance(error, BadToken) and error.reason == "expired":
                 self._rejections.rejected(token, error)
@@ -112,6 +115,21 @@ class StoreBackend:
         state.begin(self, created, metadata, token, payload, data.get("_permanent") is True)
         state.found(key, record)
         return state, data
+
+    def info(self, key: str, record: Record, now: int) -> SessionInfo | None:
+        """What a list of a principal's sessions says of a record; None where no visitor could use it."""
+        created, sealed = created_of(record), sealed_in(record)
+        if created is None or record.expires <= now or not self.records.is_ours(key, sealed):
+            return None
+        try:
+            self.lifetimes.check_age(created, now)
+        except ExpiredToken:
+            return None
+        listed = read_head(self.records.open_head(key, head_in(record)))
+        lifetime, label = listed.get(LIFETIME), listed.get(LABEL)
+        idle = lifetime if type(lifetime) is int else self.lifetimes.idle
+        last_used = max(created, min(now, record.expires - idle))
+        return SessionInfo(key, created, last_used, label if type(label) is str else None)
 
     def _candidates(self, header: str) -> list[str]:
         tokens = []

@@ -5,12 +5,14 @@ Each record has a version. A save replaces the record only where it still has th
 put on top, and the save is tried again. Where the record is gone, another request logged the visitor out: the changes
 are dropped, and no cookie is sent, so that a log-out is never undone and a parallel log-in's new cookie stays.
 
-A new id takes three steps. Their order matters, since other requests go on meanwhile:
+A new id takes two steps. Their order matters, since other requests go on meanwhile:
 
     1  create   the new record                   a visitor is never without one
     2  end      the old record, by its version   from here on nobody can write to it; if somebody has written since it
                                                  was read, the new record goes and all begins again with the newer data
-    3  delete   the old record                   it would expire by itself soon
+
+What is left of the old record tells for a minute that its session has another id. A request that was sent before the
+browser knew the new cookie is recognized by it: it must not replace that cookie, nor delete it.
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ from session_mw.backends.kept_state import KeepingBackend, KeptState
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.merge import merge
 from session_mw.backends.payload import unpack
-from session_mw.backends.record_format import ENDED, joined, key_of, sealed_in
+from session_mw.backends.record_format import ENDED, head_in, joined, key_of, sealed_in, written_head
 from session_mw.codecs.records import Records
 from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import StoreError
-from session_mw.lazy_dict import FORCED, SENT
+from session_mw.lazy_dict import FORCED, SENT, WRITTEN
 from session_mw.protocols import Record, Store
 from session_mw.session import Session
 from session_mw.state import END, KEEP, PRINCIPAL, RENEW, VARIES, Outcome
@@ -37,7 +39,7 @@ from session_mw.state import END, KEEP, PRINCIPAL, RENEW, VARIES, Outcome
 logger = logging.getLogger("session_mw")
 
 _ENDED_TTL = 60
-"""Seconds for which an ended record is kept where it could not be deleted."""
+"""Seconds for which late requests with the old id are recognized."""
 
 
 class RecordBackend(KeepingBackend, Protocol):
@@ -49,7 +51,7 @@ class RecordBackend(KeepingBackend, Protocol):
     refresh: bool
     is_indexed: bool
 
-    def find(self, token: str, key: str, now: int) -> tuple[StoreState, dict[str, Any]] | None:
+    def read(self, token: str, key: str, record: Record | None, now: int) -> tuple[StoreState, dict[str, Any]] | None:
         """The session in a token's record; None where there is no record that counts."""
 
 
@@ -60,14 +62,18 @@ class StoreState(KeptState[RecordBackend]):
         key: What the store calls the record; empty where there is no saved session.
         record: The record as it was read; None after it was written.
         gone: Whether another request ended the session. Nothing is saved of it any more.
+        late: Whether the request came with an id that was changed meanwhile. Nothing is saved of it, unless it
+            changes the id itself.
     """
 
-    __slots__ = ("_told_permanent", "gone", "key", "record")
+    __slots__ = ("_others", "_told_permanent", "gone", "key", "late", "record")
 
     def __init__(self) -> None:
         self.key = ""
         self.record: Record | None = None
-        self.gone = False
+        self.gone = self.late = False
+        # The ids of several sessions that came together. A log-out ends them all.
+        self._others: list[str] = []
         # Whether the browser has a cookie with an Expires, which has to move with the record's end.
         self._told_permanent = False
 
@@ -76,10 +82,23 @@ class StoreState(KeptState[RecordBackend]):
         self.key, self.record = key, record
         self._told_permanent = self.permanent
 
+    def found_several(self, keys: list[str]) -> None:
+        """Be the state of a request with several authentic cookies, none of which is trusted."""
+        self.ambiguous, self._others = True, keys
+
+    def came_late(self) -> None:
+        """Be the state of a request whose id was changed meanwhile."""
+        self.late = True
+
     @property
     def id(self) -> str | None:
-        """The store's key, which is safe to log."""
-        return self.key or None
+        """The store's key, which is safe to log; None while it is about to change."""
+        return self.key if self.key and self.intent == KEEP else None
+
+    @property
+    def saved_id(self) -> str:
+        """The store's key."""
+        return self.key
 
     def may_save_late(self) -> bool:
         """Whether the visitor knows the session's id already, so that a change needs no cookie."""
@@ -92,8 +111,8 @@ class StoreState(KeptState[RecordBackend]):
             NotSerializable: A value cannot be written.
             StoreError: The store does not answer; nothing is promised to the visitor then.
         """
-        if self.gone:
-            return VARIES
+        if self.gone or (self.late and self.intent != RENEW):
+            return self._leave(session)
         now = int(time.time())
         if self.intent == END:
             return self._end(session, now)
@@ -141,7 +160,6 @@ class StoreState(KeptState[RecordBackend]):
                     self._delete_quietly(key)
                     raise
                 if ended:
-                    self._delete_quietly(old_key)
                     self._saved(session, token, key, payload)
                     return self._tell(session, now)
                 store.delete(key)
@@ -151,16 +169,16 @@ class StoreState(KeptState[RecordBackend]):
 
     def _end(self, session: Session, now: int) -> Outcome:
         known = self.key
-        if known:
-            self._backend.store.delete(known)
+        for key in (known, *self._others) if known else self._others:
+            self._backend.store.delete(key)
         self._forget()
+        self._others = []
         # Once the headers are out, no cookie can tell the visitor of another id.
         if not self.is_empty(session) and session._phase < SENT:
             return self._create(session, self.packed(session), now)
         self.intent = KEEP
         session._committed()
-        texts = [self._backend.cookie.delete(session._https)] if known else []
-        return self.outcome(session, texts)
+        return self.outcome(session, self.deletions(session, known != ""))
 
     def _keep_alive(self, session: Session, now: int) -> Outcome:
         """Move the record's end, at most once in a tenth of the lifetime; re-encrypt it where an old key was used."""
@@ -168,10 +186,12 @@ class StoreState(KeptState[RecordBackend]):
         session._committed()
         if record is None:
             return VARIES
-        if not backend.records.is_current(sealed_in(record)):
+        records = backend.records
+        if not (records.is_current(sealed_in(record)) and records.is_listed_well(head_in(record))):
             return self._re_encrypt(session, record, now)
-        expires = backend.lifetimes.expires(self.created, now)
-        if abs(expires - record.expires) * 10 < backend.lifetimes.idle or not self._touch(expires - now):
+        expires = backend.lifetimes.expires(self.created, now, self.lifetime)
+        idle = backend.lifetimes.idle if self.lifetime is None else self.lifetime
+        if abs(expires - record.expires) * 10 < idle or not self._touch(expires - now):
             return VARIES
         self.record = record._replace(expires=expires)
         return self._tell(session, now, refresh_only=True) if backend.refresh and self._told_permanent else VARIES
@@ -197,6 +217,14 @@ class StoreState(KeptState[RecordBackend]):
             return VARIES
         self.record = None
         return self._tell(session, now, refresh_only=True) if self._backend.refresh and self.permanent else VARIES
+
+    def _leave(self, session: Session) -> Outcome:
+        """Save nothing, and send nothing: the browser has another session's cookie, or is about to get it."""
+        if self.late and session._changes >= WRITTEN:
+            logger.info("a session got a new id while this request was under way; what it changed is dropped")
+        self.intent = KEEP
+        session._committed()
+        return VARIES
 
     def _dropped(self, session: Session) -> Outcome:
         logger.info("the session %s… was ended by another request; its changes are dropped", self.key[:8])
@@ -231,7 +259,7 @@ class StoreState(KeptState[RecordBackend]):
     def _catch_up(self, session: Session, now: int) -> Record | None:
         """Bring in what others have saved since; None: the session was ended."""
         backend = self._backend
-        found = backend.find(self.token, self.key, now)
+        found = backend.read(self.token, self.key, backend.store.load(self.key), now)
         if found is None:
             return None
         newer, data = found
@@ -251,14 +279,18 @@ class StoreState(KeptState[RecordBackend]):
             logger.warning("the ended session %s… could not be removed; it expires by itself", key[:8], exc_info=True)
 
     def _sealed(self, token: str, key: str, payload: bytes) -> bytes:
-        return joined(self.created, self._backend.records.seal(token, key, payload))
+        records = self._backend.records
+        head = records.seal_head(key, written_head(self.metadata))
+        return joined(self.created, head, records.seal(token, key, payload))
 
     def _index(self, principal: str | None) -> dict[str, Any]:
         """The argument that a store with an index takes besides those of all stores."""
-        return {"principal": principal} if self._backend.is_indexed else {}
+        if not self._backend.is_indexed:
+            return {}
+        return {"principal": None if principal is None else self._backend.records.index_names(principal)[0]}
 
     def _ttl(self, now: int) -> int:
-        return max(1, self._backend.lifetimes.expires(self.created, now) - now)
+        return max(1, self._backend.lifetimes.expires(self.created, now, self.lifetime) - now)
 
     def _updated(self, session: Session, payload: bytes, now: int) -> Outcome:
         self._saved(session, self.token, self.key, payload)
@@ -268,6 +300,6 @@ class StoreState(KeptState[RecordBackend]):
     def _tell(self, session: Session, now: int, *, refresh_only: bool = False) -> Outcome:
         backend = self._backend
         self._told_permanent = self.permanent
-        expires = backend.lifetimes.expires(self.created, now) if self.permanent else None
+        expires = backend.lifetimes.expires(self.created, now, self.lifetime) if self.permanent else None
         text = backend.cookie.set(self.token, session._https, expires)
         return self.outcome(session, [text], refresh_only)

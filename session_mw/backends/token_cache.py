@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from session_mw.backends.lifetimes import Lifetimes
 from session_mw.cookies import MAX_COOKIE
 from session_mw.exceptions import BadToken
 from session_mw.protocols import Codec, Opened
@@ -22,27 +21,22 @@ class TokenCache:
 
     Args:
         codec: Payloads to tokens and back.
-        lifetimes: For how long a token is valid.
     """
 
-    def __init__(self, codec: Codec, lifetimes: Lifetimes) -> None:
+    def __init__(self, codec: Codec) -> None:
         self._codec = codec
-        self._lifetimes = lifetimes
         self._kept: OrderedDict[str, tuple[Opened, bool]] = OrderedDict()
 
-    def open(self, token: str, now: int) -> Opened:
-        """Verify a token and its time, and give what is in it.
+    def open(self, token: str) -> Opened:
+        """Verify a token, and give what is in it.
 
         Raises:
             BadToken: It cannot be trusted.
-            ExpiredToken: It is too old.
         """
         if len(token) > MAX_COOKIE:
             raise BadToken("malformed")
         kept = self._kept.get(token)
-        opened = self.keep(token, self._codec.decode(token), well_formed=False) if kept is None else kept[0]
-        self._lifetimes.check_written(opened[1], now)
-        return opened
+        return self.keep(token, self._codec.decode(token), well_formed=False) if kept is None else kept[0]
 
     def keep(self, token: str, opened: Opened, *, well_formed: bool) -> Opened:
         """Keep what is in an authentic token, and give it back.

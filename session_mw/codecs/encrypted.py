@@ -6,11 +6,15 @@ down in ``docs/encrypted-format.md``.
 
 from __future__ import annotations
 
+import hmac
 import re
 import struct
 import zlib
 from collections.abc import Sequence
 from typing import NoReturn
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from session_mw.codecs.base64url import b64decode, b64encode
 from session_mw.codecs.delimited import delimited
@@ -21,9 +25,12 @@ from session_mw.protocols import Opened
 
 COOKIE_PURPOSE = b"session_mw cookie encryption"
 RECORD_PURPOSE = b"session_mw record encryption"
+HEAD_PURPOSE = b"session_mw record head encryption"
+INDEX_PURPOSE = b"session_mw principal index"
 PLAIN = b"\x01"
 COMPRESSED = b"\x02"
 RECORD = b"E"
+HEAD = b"H"
 _TIMES = struct.Struct(">II")
 
 
@@ -129,15 +136,47 @@ class EncryptedRecords:
         salt: Tells apart applications that share a secret key.
     """
 
-    __slots__ = ("_keyring",)
+    __slots__ = ("_heads", "_indexers", "_keyring")
 
     def __init__(
         self, secret_key: bytes, fallbacks: Sequence[bytes] = (), *, cookie_name: str, salt: str = "cookie-session"
     ) -> None:
-        self._keyring = Keyring(secret_key, fallbacks, delimited(RECORD_PURPOSE, salt.encode(), cookie_name.encode()))
+        context = (salt.encode(), cookie_name.encode())
+        self._keyring = Keyring(secret_key, fallbacks, delimited(RECORD_PURPOSE, *context))
+        # Without the visitor's token, which whoever lists a user's sessions does not have.
+        self._heads = Keyring(secret_key, fallbacks, delimited(HEAD_PURPOSE, *context))
+        # Every application that shares the secret key and the store finds the same sessions of a user.
+        self._indexers = [
+            hmac.new(HKDF(SHA256(), 32, None, INDEX_PURPOSE).derive(key), digestmod="sha256")
+            for key in (secret_key, *fallbacks)
+        ]
 
     def __repr__(self) -> str:
         return "EncryptedRecords()"
+
+    def seal_head(self, key: str, head: bytes) -> bytes:
+        """Encrypt a head under the secret key alone."""
+        return self._heads.seal(HEAD, head, bound=delimited(key.encode()))
+
+    def open_head(self, key: str, sealed_head: bytes) -> bytes:
+        """Read what :meth:`seal_head` made for the same key; empty where it cannot be read."""
+        try:
+            return self._heads.open(sealed_head, bound=delimited(key.encode())).content
+        except BadToken:
+            return b""
+
+    def index_names(self, principal: str) -> list[str]:
+        """A keyed hash of the principal for each secret key, the current one first; then the principal's own name.
+
+        So a copy of the store names no user. The plain name finds sessions that were saved before the index
+        held hashes; each gets its hash when it is next written or touched.
+        """
+        names = []
+        for indexer in self._indexers:
+            keyed = indexer.copy()
+            keyed.update(principal.encode())
+            names.append("h1-" + keyed.hexdigest())
+        return [*names, principal]
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("encrypted records hold secret keys and are not pickled or copied; build others")
@@ -160,6 +199,14 @@ class EncryptedRecords:
         if opened.version != RECORD:
             raise BadToken("bad_payload")
         return opened.content
+
+    def is_ours(self, key: str, data: bytes) -> bool:
+        """Whether one of the keys may have sealed the data; only the visitor's token tells for sure."""
+        return self._keyring.knows(data)
+
+    def is_listed_well(self, sealed_head: bytes) -> bool:
+        """Whether there is a head; a record without one is of a time at which the index held the principal's name."""
+        return sealed_head != b""
 
     def is_current(self, data: bytes) -> bool:
         """Whether data that :meth:`unseal` accepted was sealed with the current key and not with a fallback."""

@@ -107,6 +107,10 @@ class Keyring:
         """Whether a message that :meth:`open` accepted was sealed with the current key."""
         return sealed[1:HEAD_SIZE] == self._current.id
 
+    def knows(self, sealed: bytes) -> bool:
+        """Whether a message names one of the keys; :meth:`open` alone tells whether it is authentic."""
+        return sealed[1:HEAD_SIZE] in self._masters
+
     def open(self, sealed: bytes, *, bound: bytes = b"", visitor: bytes | None = None) -> Unsealed:
         """Decrypt what :meth:`seal` made with the same ``bound`` and ``visitor``.
 

@@ -38,6 +38,21 @@ class Records(Protocol):
             BadToken: It was not made for them, with the reason ``bad_payload``.
         """
 
+    def seal_head(self, key: str, head: bytes) -> bytes:
+        """Make of a head, which may be empty, what stands in the record."""
+
+    def open_head(self, key: str, sealed_head: bytes) -> bytes:
+        """Read what :meth:`seal_head` made for the same key; empty where it cannot be read."""
+
+    def index_names(self, principal: str) -> list[str]:
+        """Under which names a store's index may list a principal; the first one is for writing."""
+
+    def is_ours(self, key: str, data: bytes) -> bool:
+        """Whether data may have been sealed by these records; needs no token."""
+
+    def is_listed_well(self, sealed_head: bytes) -> bool:
+        """Whether the record's head, and with it its place in the index, are as they would be written today."""
+
     def is_current(self, data: bytes) -> bool:
         """Whether data that :meth:`unseal` accepted would be sealed with the same key today.
 
@@ -77,6 +92,26 @@ class PlainRecords:
         if not data.startswith(self._head(key)):
             raise BadToken("bad_payload")
         return data[_HEAD_SIZE:]
+
+    def seal_head(self, key: str, head: bytes) -> bytes:
+        """The head, as it is."""
+        return head
+
+    def open_head(self, key: str, sealed_head: bytes) -> bytes:
+        """The head, as it is."""
+        return sealed_head
+
+    def index_names(self, principal: str) -> list[str]:
+        """The principal's own name."""
+        return [principal]
+
+    def is_ours(self, key: str, data: bytes) -> bool:
+        """Whether the data belong to the key, the cookie's name and the salt."""
+        return data.startswith(self._head(key))
+
+    def is_listed_well(self, sealed_head: bytes) -> bool:
+        """True: there was never another index."""
+        return True
 
     def is_current(self, data: bytes) -> bool:
         """True: there is no key that could be an old one."""

@@ -22,6 +22,7 @@ def cookie(name: str = "session", **changed: Any) -> SessionCookie:
 
 
 COOKIE = cookie()
+GONE = "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"
 
 
 # Reading
@@ -226,8 +227,9 @@ def has_locale(name: str) -> bool:
 
 
 def scopes(made: SessionCookie, host: str, path: str, https: bool = False) -> list[str]:
+    """Where cookies of our own kind are deleted."""
     attributes = "; Secure" + PLAIN if https else PLAIN
-    texts = made.delete_elsewhere(host, path, https)
+    texts = [text for text in made.delete_elsewhere(host, path, https) if not text.endswith("; Partitioned")]
     assert all(text.startswith(f"{DELETED}; ") and text.endswith(attributes) for text in texts)
     return [text[len(DELETED) + 2 : -len(attributes)] for text in texts]
 
@@ -264,7 +266,7 @@ def test_with_a_domain_the_cookie_of_the_host_alone_is_another_one(domain):
             "é.com",
             "a;b",
         ],
-        *["evil.com\r\nX: 1", "a..b", "-a.com", "a_b.com", "a,b", ".", "a" * 64 + ".com", "a." * 150 + "com", "\x00"],
+        *["evil.com\r\nX: 1", "a..b", "-a.com", "a b.com", "a,b", ".", "a" * 64 + ".com", "a." * 150 + "com", "\x00"],
     ],
 )
 def test_an_address_or_a_host_that_no_cookie_can_hold_adds_no_domain(host):
@@ -300,9 +302,39 @@ def test_a_long_path_costs_no_more_than_its_first_parts():
     assert scopes(COOKIE, "example.com", "/" + "a" * 2000) == ["Domain=example.com; Path=/"]
 
 
+def test_a_host_with_an_underscore_holds_cookies_as_others_do():
+    assert scopes(COOKIE, "my_app.example.com", "/") == [
+        "Domain=my_app.example.com; Path=/",
+        "Domain=example.com; Path=/",
+    ]
+
+
 @pytest.mark.parametrize("name", ["__Host-s", "__host-s", "__HOST-session"])
-def test_a_cookie_with_the_host_prefix_has_no_namesake(name):
-    assert cookie(name, secure=True).delete_elsewhere("www.example.com", "/a/b", True) == []
+def test_a_cookie_with_the_host_prefix_has_no_namesake_but_the_partitioned_one(name):
+    partitioned = f"{name}=; {GONE}; Path=/; Secure; HttpOnly; SameSite=Lax; Partitioned"
+    assert cookie(name, secure=True).delete_elsewhere("www.example.com", "/a/b", True) == [partitioned]
+
+
+@pytest.mark.parametrize(("partitioned", "other"), [(False, "; Partitioned"), (True, "")])
+def test_over_https_the_cookie_of_the_other_kind_is_deleted_too_first_at_our_own_place(partitioned, other):
+    made = cookie(secure=True, partitioned=partitioned)
+    texts = made.delete_elsewhere("example.com", "/", True)
+    assert texts == [
+        f"session=; {GONE}; Path=/; Secure; HttpOnly; SameSite=Lax{other}",
+        f"session=; {GONE}; Domain=example.com; Path=/; Secure; HttpOnly; SameSite=Lax"
+        + ("; Partitioned" if partitioned else ""),
+        f"session=; {GONE}; Domain=example.com; Path=/; Secure; HttpOnly; SameSite=Lax{other}",
+    ]
+
+
+def test_places_are_those_of_the_request_and_those_of_the_settings():
+    """A proxy may have rewritten the request's host and path."""
+    made = cookie(domain="shop.example.com", path="/app/v2")
+    found = scopes(made, "backend:8000", "/v2")
+    for scope in ("Path=/", "Path=/app", "Path=/app/v2", "Path=/v2", "Domain=backend; Path=/"):
+        assert scope in found
+    assert "Domain=example.com; Path=/" in found
+    assert "Domain=shop.example.com; Path=/app/v2" not in found
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.booleans())

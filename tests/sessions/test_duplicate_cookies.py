@@ -12,7 +12,7 @@ from session_mw.codecs.signed import SignedCodec
 from support.stores import Recording
 from support.tokens import KEY, OTHER_KEY, read, token_of
 from support.visitors import Client
-from support.wsgi import PLAIN, VARY, added, guarded, page, visit
+from support.wsgi import ATTRIBUTES, GONE, PLAIN, VARY, added, guarded, page, visit
 
 FORGED = "eyJhIjoxfQ.ZVPxAA.AAAAAAAAAAAAAAAAAAAAAAAAAAA"
 DELETION = re.compile(
@@ -117,8 +117,15 @@ def test_two_authentic_permanent_cookies_are_not_refreshed():
     assert added(visit(guarded(page()), cookie="; ".join(f"session={t}" for t in tokens))) == []
 
 
-def test_a_session_that_is_emptied_deletes_nothing():
-    assert added(visit(guarded(page(lambda s: s.clear())), cookie=TWO)) == [VARY]
+def test_a_session_that_is_emptied_key_by_key_deletes_nothing():
+    assert added(visit(guarded(page(lambda s: s.pop("a", None))), cookie=TWO)) == [VARY]
+
+
+@pytest.mark.parametrize("end", [lambda s: s.clear(), lambda s: s.invalidate()])
+def test_a_log_out_deletes_the_cookies_though_none_is_trusted(end):
+    answer = visit(guarded(page(end)), "/a", TWO, HTTP_HOST="www.example.com")
+    assert ("example.com", "/") in scopes(answer)
+    assert added(answer)[-1] == ("Set-Cookie", f"session=; {GONE}; {ATTRIBUTES}")
 
 
 def forged(count: int) -> list[str]:
@@ -293,8 +300,13 @@ def test_a_host_prefix_allows_no_second_cookie():
     header = f"__Host-session={AUTHENTIC[0]}; __Host-session={AUTHENTIC[1]}"
     answer = visit(guarded(page(login), cookie_name="__Host-session"), cookie=header, https=True)
     assert answer.body == b"{}"
-    expected = f"__Host-session={answer.token}; Path=/; Secure; HttpOnly; SameSite=Lax"
-    assert added(answer) == [VARY, ("Set-Cookie", expected)]
+    attributes = "Path=/; Secure; HttpOnly; SameSite=Lax"
+    partitioned = f"__Host-session=; {GONE}; {attributes}; Partitioned"
+    assert added(answer) == [
+        VARY,
+        ("Set-Cookie", partitioned),
+        ("Set-Cookie", f"__Host-session={answer.token}; {attributes}"),
+    ]
 
 
 def test_without_a_host_header_the_servers_name_counts():

@@ -15,6 +15,7 @@ from support.tokens import KEY, OTHER_KEY, token_of  # noqa: F401 (tests/stores 
 PLAIN = ("Content-Type", "text/plain")
 VARY = ("Vary", "Cookie")
 ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
+GONE = "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"
 SECURE_ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Lax"
 """The cookie's, where no setting says otherwise, over http and over https."""
 DELETED = "session=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"
