@@ -48,8 +48,9 @@ class SessionCookie:
     ) -> None:
         self.name = name
         self.head = name + "="
-        self._domain = domain
-        self._path = path
+        self.domain = domain
+        self.path = path
+        self.always_secure = secure is True
         self._attributes = {}
         for https in (False, True):
             on = https if secure == "auto" else bool(secure)
@@ -113,12 +114,12 @@ class SessionCookie:
             host: The request's Host header.
             path: The request's path, decoded.
         """
-        own = (self._domain and self._domain.lstrip(".").lower(), self._path)
+        own = (self.domain and self.domain.lstrip(".").lower(), self.path)
         scopes = [own]
         if not self.name.lower().startswith("__host-"):
             hosts = _domains(host)
-            domains = [*hosts, *(domain for domain in _domains((self._domain or "").lstrip(".")) if domain not in hosts)]
-            paths = dict.fromkeys([*_path_prefixes(path), *_path_prefixes(self._path)])
+            domains = [*hosts, *(domain for domain in _domains((self.domain or "").lstrip(".")) if domain not in hosts)]
+            paths = dict.fromkeys([*_path_prefixes(path), *_path_prefixes(self.path)])
             scopes += [(domain, prefix) for prefix in paths for domain in domains if (domain, prefix) != own]
         same, other = self._attributes[https], self._other_kind
         deletions = [(scope, same) for scope in scopes[1:]]
@@ -141,6 +142,24 @@ class SessionCookie:
         return text
 
 
+def domain_matches(domain: str, host: str) -> bool:
+    """Whether a cookie with this Domain may be set by the host (RFC 6265 §5.1.3)."""
+    name, domain = _host_name(host), domain.lstrip(".").lower()
+    return name == domain or (name.endswith("." + domain) and not _is_ip_address(name))
+
+
+def path_matches(cookie_path: str, path: str) -> bool:
+    """Whether a cookie with this Path is sent to a request's path (RFC 6265 §5.1.4)."""
+    return path == cookie_path or (
+        path.startswith(cookie_path) and (cookie_path.endswith("/") or path[len(cookie_path)] == "/")
+    )
+
+
+def _host_name(host: str) -> str:
+    name = host.rsplit(":", 1)[0] if re.search(r":[0-9]*\Z", host) else host
+    return name.lower().rstrip(".")
+
+
 def _unquoted(value: str) -> str:
     value = value.strip(" \t")
     if '"' not in value:
@@ -157,8 +176,7 @@ def _attributes(secure: bool, httponly: bool, samesite: str | None, partitioned:
 
 def _domains(host: str) -> list[str | None]:
     """None for a host-only cookie, then the host and its parents, as far as they may hold a cookie."""
-    name = host.rsplit(":", 1)[0] if re.search(r":[0-9]*\Z", host) else host
-    name = name.lower().rstrip(".")
+    name = _host_name(host)
     if not _HOST.fullmatch(name) or _is_ip_address(name):
         return [None]
     labels = name.split(".")

@@ -5,48 +5,90 @@ from __future__ import annotations
 import logging
 import re
 
+from session_mw.notices import Notices
+from session_mw.session import Session
 from session_mw.state import VARIES, Header, Outcome
 
 logger = logging.getLogger("session_mw")
 
+PRIVATE: Header = ("Cache-Control", "private")
+
+_DIRECTIVE = re.compile(r'([^\s,;="]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,]*))?')
 _SHARED = re.compile(r"(?:^|[,;\s])(?:public|s-maxage)(?=$|[=,;\s])", re.IGNORECASE)
 
 
-def with_session_headers(headers: list[Header], outcome: Outcome, accessed: bool, name: str) -> list[Header]:
+def with_session_headers(
+    headers: list[Header], outcome: Outcome, session: Session, name: str, notices: Notices
+) -> list[Header]:
     """The application's headers and the session's.
+
+    A response that sets the session's cookie is kept from shared caches, which would hand one visitor's
+    session to the next (Apache's mod_cache does so with its defaults).
 
     Args:
         headers: A copy of the application's; left as they are, and returned where nothing is to be added.
         outcome: What a save asks of the response.
-        accessed: Whether the application asked the session for anything.
+        session: The session that was saved.
         name: The session cookie's name.
+        notices: Told of a page that sets the cookie in a response that is meant for shared caches.
     """
     ours = outcome.headers
     if not ours:
         for _, value in headers:
             if name in value:
-                return _merged(headers, ours, name)
+                return _merged(headers, ours, None, name)
         return headers
     if outcome.refresh_only and _is_for_shared_caches(headers):
-        ours = VARIES.headers if accessed else ()
+        ours = VARIES.headers if session.accessed else ()
+    sets_cookie = len(ours) > 1
     for key, value in headers:
-        if name in value or (len(key) == 4 and key.lower() == "vary"):
-            return _merged(headers, ours, name)
-    return [*headers, *ours]
+        size = len(key)
+        if name in value or (size == 4 and key.lower() == "vary"):
+            break
+        if size == 13 and sets_cookie and key.lower() == "cache-control":
+            break
+    else:
+        return [*headers, PRIVATE, *ours] if sets_cookie else [*headers, *ours]
+    caching = None
+    if sets_cookie:
+        caching = _cache_control(headers, session, notices)
+    return _merged(headers, ours, caching, name)
 
 
-def _merged(headers: list[Header], ours: tuple[Header, ...], name: str) -> list[Header]:
+def _cache_control(headers: list[Header], session: Session, notices: Notices) -> Header | None:
+    """The Cache-Control of a response that sets the cookie; None where the application's is enough.
+
+    ``no-store`` and ``private`` are. A response that is meant for shared caches gets ``no-cache="Set-Cookie"``
+    (RFC 9111 §5.2.2.4), any other one ``private``.
+    """
+    values = [value.strip(" \t,") for key, value in headers if key.lower() == "cache-control"]
+    directives = _DIRECTIVE.findall(",".join(values))
+    # With field names in quotes, private and no-cache speak of these fields alone.
+    names = {directive.lower() for directive, argument in directives if not argument.startswith('"')}
+    if "no-store" in names or "private" in names:
+        return None
+    if "public" not in names and "s-maxage" not in names:
+        return "Cache-Control", ", ".join([*filter(None, values), "private"])
+    notices.shared_response(session._place())
+    return "Cache-Control", ", ".join([*filter(None, values), 'no-cache="Set-Cookie"'])
+
+
+def _merged(headers: list[Header], ours: tuple[Header, ...], caching: Header | None, name: str) -> list[Header]:
     merged: list[Header] = []
     vary: list[str] = []
     for header in headers:
         key, value = header
         if ours and key.lower() == "vary":
             vary.append(value)
+        elif caching and key.lower() == "cache-control":
+            continue
         elif name in value and _is_duplicate(key, value, name):
             _warn_of_duplicate(name, len(ours) > 1)
             merged += [] if len(ours) > 1 else [header]
         else:
             merged.append(header)
+    if caching:
+        merged.append(caching)
     if ours:
         merged.append(_merged_vary(vary) if vary else ours[0])
         merged += ours[1:]

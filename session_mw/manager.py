@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-from session_mw.backends.build import backend_of, cookie_of
+from session_mw.backends.build import backend_of, codecs_of_other_settings, cookie_of
 from session_mw.backends.principals import SessionInfo, end_sessions, indexed, list_sessions
 from session_mw.backends.store import StoreBackend
 from session_mw.config import SETTING_NAMES, settings_from_mapping, unknown_setting
 from session_mw.exceptions import ConfigurationError, kind_of
 from session_mw.headers import with_session_headers
 from session_mw.lazy_dict import FORCED, OPEN, SENT, UNCHANGED, UNTOUCHED
+from session_mw.notices import Notices
 from session_mw.protocols import Store
 from session_mw.session import NullSession, OpenedSession, Session, check_principal
 from session_mw.settings import SettingNames, Settings
@@ -39,6 +41,7 @@ class SessionManager:
         settings: The settings, checked, as they were given; ``lifetime_seconds`` and its like are whole seconds.
         store: The store, or None if sessions live in the cookie.
         cookie_name: The cookie's name.
+        notices: What is told once of settings that cannot work.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -51,7 +54,9 @@ class SessionManager:
         self.settings = checked = Settings(secret_key, **settings)
         self.cookie_name = checked.cookie_name
         self.store = open_store(checked.store) if isinstance(checked.store, str) else checked.store
-        self._backend = backend_of(checked, cookie_of(checked), self.store)
+        cookie = cookie_of(checked)
+        self.notices = Notices(cookie, partial(codecs_of_other_settings, checked))
+        self._backend = backend_of(checked, cookie, self.store, self.notices)
         self._backend.manager = self
         self._is_null = isinstance(self._backend, NullBackend)
         # Only a cookie that holds the session can be refreshed without a touch.
@@ -81,15 +86,10 @@ class SessionManager:
             null._backend = self._backend
             return null
         header = environ.get("HTTP_COOKIE", "")
-        place = None
-        if self.cookie_name in header:
-            # For a log-out, which deletes the cookie wherever the browser may keep one.
-            host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
-            place = host, environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
-        else:
+        if self.cookie_name not in header:
             header = ""
         session: Session = OpenedSession(UNTOUCHED)
-        session._begin(self._backend, header, environ.get("wsgi.url_scheme") == "https", place)
+        session._begin(self._backend, header, environ.get("wsgi.url_scheme") == "https", environ)
         return session
 
     def reopen(self, session: Session) -> None:
@@ -147,7 +147,9 @@ class SessionManager:
         outcome = SILENT if silent else self.save(session)
         if session._phase < SENT:
             session._phase = SENT
-        return with_session_headers(headers, outcome, session.accessed, self.cookie_name)
+        headers = with_session_headers(headers, outcome, session, self.cookie_name, self.notices)
+        session._environ = None
+        return headers
 
     def opened(self, found: object) -> TypeGuard[Session]:
         """Whether the object is a session that this manager opened."""

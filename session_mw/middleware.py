@@ -81,6 +81,10 @@ class SessionMiddleware:
                 start_response(response.status, sessions.respond(session, response.headers))
                 return body
             return response.send(body, environ)
+        except StopIteration:
+            # flask-sock under gunicorn: the handler spoke over the socket, and the server is to send nothing.
+            response.end_without_headers()
+            raise
         except BaseException:
             response.end()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -9,7 +10,9 @@ from session_mw.headers import with_session_headers
 from session_mw.lazy_dict import OVER, SENT
 from session_mw.manager import SessionManager
 from session_mw.session import Session
-from session_mw.state import VARIES, Header, Outcome
+from session_mw.state import RENEW, VARIES, Header, Outcome
+
+logger = logging.getLogger("session_mw")
 
 StartResponse = Callable[..., Callable[[bytes], object]]
 
@@ -72,7 +75,8 @@ class Response:
     def _start_again(
         self, outcome: Outcome, status: str, headers: list[Header], exc_info: Any
     ) -> Callable[[bytes], object]:
-        headers = with_session_headers([*headers], outcome, self.session.accessed, self.sessions.cookie_name)
+        sessions = self.sessions
+        headers = with_session_headers([*headers], outcome, self.session, sessions.cookie_name, sessions.notices)
         try:
             self._write = self.start_response(status, headers, exc_info)
             return self._write
@@ -97,18 +101,18 @@ class Response:
             self.failed = True
             raise
         self.failed = False
+        headers = with_session_headers(self.headers, outcome, session, sessions.cookie_name, sessions.notices)
         session._advance(SENT)
-        headers = with_session_headers(self.headers, outcome, session.accessed, sessions.cookie_name)
         self._write = self.start_response(status, headers)
 
     def send(self, body: Iterable[bytes], environ: dict[str, Any]) -> Iterable[bytes]:
         """Commit if the application has called ``start_response``; else, once it has."""
         whole = type(body) is list or self._is_whole(body, environ)
         if self.status is None:
-            if whole:
-                self.end()
-                return body
-            return Body(self, body)
+            if not whole and not _is_sentinel(body):
+                return Body(self, body)
+            self.end_without_headers()
+            return body
         try:
             if self.outcome is not None and whole:
                 # The application has called write(), and is through now.
@@ -120,6 +124,30 @@ class Response:
         if whole or not self._may_change_yet():
             return body
         return Body(self, body)
+
+    def end_without_headers(self) -> None:
+        """End a request whose handler answered over the socket itself (a WebSocket): no cookie can be sent.
+
+        What it did to a stored session that the visitor already has is saved, a log-out too; of any other change
+        a warning tells.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        session = self.session
+        session._advance(SENT)
+        try:
+            state = session._state
+            if state is not None and state.is_changed(session):
+                if not state.may_save_late() or state.intent == RENEW:
+                    logger.warning(
+                        "a handler that answered over the socket changed the session, and no cookie can carry it: %s. "
+                        "Change it in an ordinary request before, or keep sessions in a store",
+                        "its new id" if state.may_save_late() else "what it changed is lost",
+                    )
+                self.sessions.commit(session)
+        finally:
+            self.end()
 
     def end(self) -> None:
         """Let go of the session: the same environ may be served again."""
@@ -165,6 +193,8 @@ class Body:
         try:
             part = next(self._parts)
         except StopIteration:
+            if self._response.status is None:
+                self._response.end_without_headers()
             self._response.commit()
             # here already, since servers send the end of the body before they call close()
             self._response.commit_late()
@@ -182,6 +212,14 @@ class Body:
         _close(self._body)
         if self._exhausted:
             self._response.commit_late()
+
+
+def _is_sentinel(body: object) -> bool:
+    """Whether it is a server's own object that says that the answer was given: the server knows it by identity.
+
+    gunicorn's has no iterator; eventlet's is one, of a class that only it has.
+    """
+    return not hasattr(body, "__iter__") or type(body).__name__ == "_AlreadyHandled"
 
 
 def _close(body: Iterable[bytes]) -> None:

@@ -58,7 +58,7 @@ class Session(LazyDict, ForeignNames):
         accessed: Whether anything in it was asked for; looking at this is not a touch.
     """
 
-    __slots__ = ("_header", "_https", "_place", "_refreshed")
+    __slots__ = ("_environ", "_header", "_https", "_refreshed")
 
     _state: SessionState | None
     _backend: Backend
@@ -67,8 +67,8 @@ class Session(LazyDict, ForeignNames):
     """The request's Cookie header; empty where our cookie's name is not in it."""
     _https: bool
     """Whether the request came over https."""
-    _place: tuple[str, str, str] | None
-    """The request's Host, SCRIPT_NAME and PATH_INFO; None where no cookie of the name came."""
+    _environ: Mapping[str, Any] | None
+    """The request's environ, until the response is made: it may hold the session, and be a cycle with it."""
     _refreshed: bool
     """Whether this response sends the cookie, so that it need not be refreshed."""
 
@@ -77,12 +77,12 @@ class Session(LazyDict, ForeignNames):
         self._begin(_NOWHERE, "", False, None)
         self._state = SessionState()
 
-    def _begin(self, backend: Backend, header: str, https: bool, place: tuple[str, str, str] | None) -> None:
+    def _begin(self, backend: Backend, header: str, https: bool, environ: Mapping[str, Any] | None) -> None:
         """Begin a request, as what nobody has touched; the dict holds the placeholder."""
         self._backend = backend
         self._header = header
         self._https = https
-        self._place = place
+        self._environ = environ
         self._changes = UNCHANGED
         self._phase = OPEN
         self._state = self._failure = None
@@ -92,12 +92,19 @@ class Session(LazyDict, ForeignNames):
         """Forget all that was done to it."""
         dict.clear(self)
         dict.update(self, UNTOUCHED)
-        self._begin(self._backend, self._header, self._https, self._place)
+        self._begin(self._backend, self._header, self._https, self._environ)
 
     def _advance(self, phase: int) -> None:
         """Go on to a later phase of the response."""
         if phase > self._phase:
             self._phase = phase
+            self._environ = None
+
+    def _place(self) -> tuple[str, str]:
+        """Host and path of the request."""
+        environ = self._environ or {}
+        host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+        return host, environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"
 
     def _blank(self) -> SessionState:
         return SessionState()

@@ -149,6 +149,10 @@ class SessionState:
     def rebase(self, session: Session) -> None:
         """Take what the dict holds now for what was read: what was changed until now is not saved."""
 
+    def is_changed(self, session: Session) -> bool:
+        """Whether there is anything to save."""
+        return False
+
     def may_save_late(self) -> bool:
         """Whether a change could still be saved after the headers are out."""
         return False

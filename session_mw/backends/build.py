@@ -9,9 +9,10 @@ from session_mw.backends.cookie import CookieBackend
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.store import StoreBackend
 from session_mw.codecs.records import PlainRecords, Records
-from session_mw.codecs.signed import SignedCodec
+from session_mw.codecs.signed import DIGESTS, FLASK_SALT, SignedCodec
 from session_mw.cookies import SessionCookie
 from session_mw.exceptions import ConfigurationError, not_loaded
+from session_mw.notices import Notices
 from session_mw.protocols import Codec, Store
 from session_mw.secret_keys import key_bytes
 from session_mw.settings import Settings
@@ -32,15 +33,37 @@ def cookie_of(settings: Settings) -> SessionCookie:
     )
 
 
-def backend_of(settings: Settings, cookie: SessionCookie, store: Store | None) -> Backend:
+def backend_of(settings: Settings, cookie: SessionCookie, store: Store | None, notices: Notices) -> Backend:
     """Where sessions live: in the cookie, in the store, or nowhere without a key and a store."""
     lifetimes = Lifetimes(settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds)
     refresh = settings.refresh_each_request
     if store is not None:
-        return StoreBackend(store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh)
+        return StoreBackend(store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh, notices)
     if settings.secret_key is not None:
-        return CookieBackend(_codec(settings), TaggedJSON(), cookie, lifetimes, refresh)
+        return CookieBackend(_codec(settings), TaggedJSON(), cookie, lifetimes, refresh, notices)
     return NullBackend()
+
+
+def codecs_of_other_settings(settings: Settings) -> list[tuple[str, Codec]]:
+    """Codecs with the manager's keys that would read tokens which the manager rejects, each with words for it."""
+    if settings.secret_key is None:
+        return []
+    keys, salt, others = _keys(settings), settings.salt, list[tuple[str, Codec]]()
+    is_signed = settings.store is None and not settings.encrypt
+    for digest in DIGESTS:
+        if not (is_signed and digest == settings.digest):
+            where = "" if is_signed else ", in sessions that are only signed"
+            others.append((f"with digest={digest!r}{where}", SignedCodec(*keys, salt=salt, digest=digest)))
+    if salt != FLASK_SALT:
+        others.append((f"with the salt {FLASK_SALT!r}", SignedCodec(*keys, digest=settings.digest)))
+    if not settings.encrypt:
+        try:
+            encrypted = _encryption("encrypt=True")
+        except ConfigurationError:
+            return others
+        codec: Codec = encrypted.EncryptedCodec(*keys, cookie_name=settings.cookie_name, salt=salt)
+        others.append(("with encrypt=True", codec))
+    return others
 
 
 def _codec(settings: Settings) -> Codec:

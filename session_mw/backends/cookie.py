@@ -10,8 +10,9 @@ from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import pack, unpack
 from session_mw.backends.token_cache import TokenCache
 from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, SessionCookie
-from session_mw.exceptions import CookieTooLarge, NotSerializable
+from session_mw.exceptions import BadToken, CookieTooLarge, NotSerializable
 from session_mw.lazy_dict import UNTOUCHED
+from session_mw.notices import LARGE_COOKIE, Notices
 from session_mw.protocols import Codec, Serializer
 from session_mw.rejections import RejectionLog
 from session_mw.session import OpenedSession, Session
@@ -31,13 +32,20 @@ class CookieBackend:
         cookie: The cookie that carries the token.
         lifetimes: For how long a token is valid.
         refresh: Whether a permanent session is sent again though nothing changed.
+        notices: Told what is sent.
     """
 
     manager: Any = None
     store: Any = None
 
     def __init__(
-        self, codec: Codec, serializer: Serializer, cookie: SessionCookie, lifetimes: Lifetimes, refresh: bool
+        self,
+        codec: Codec,
+        serializer: Serializer,
+        cookie: SessionCookie,
+        lifetimes: Lifetimes,
+        refresh: bool,
+        notices: Notices,
     ) -> None:
         self.codec = codec
         self.tokens = TokenCache(codec)
@@ -45,6 +53,7 @@ class CookieBackend:
         self.cookie = cookie
         self.lifetimes = lifetimes
         self.refresh = refresh
+        self.notices = notices
         self.keeps_created = lifetimes.absolute is not None and not codec.carries_created
         self.max_token = MAX_COOKIE - len(cookie.name)
         self._rejections = RejectionLog(codec.shape)
@@ -71,7 +80,7 @@ class CookieBackend:
         if len(tokens) == 1 and (outcome := self._refresh_unread(session, tokens[0])) is not None:
             return outcome
         unseen = OpenedSession(UNTOUCHED)
-        unseen._begin(self, session._header, session._https, session._place)
+        unseen._begin(self, session._header, session._https, session._environ)
         state = unseen._touch()
         if isinstance(state, CookieState) and state.token:
             self.tokens.found_well_formed(state.token)
@@ -112,13 +121,18 @@ class CookieBackend:
             created = metadata.get(CREATED, written if created is None else created)
             self.lifetimes.check_created(created, now)
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
-            self._rejections.rejected(token, error)
+            self._reject(token, error)
             return None
         if not current:
             self._rejections.old_key(token)
         state = CookieState()
         state.begin(self, created, metadata, token, payload, data.get("_permanent") is True)
         return state, data
+
+    def _reject(self, token: str, error: Exception) -> None:
+        self._rejections.rejected(token, error)
+        if isinstance(error, BadToken) and error.reason == "bad_signature":
+            self.notices.rejected(token)
 
     def _refresh_unread(self, session: Session, token: str) -> Outcome | None:
         """Refresh without reading the payload; None where it has to be read."""
@@ -133,7 +147,7 @@ class CookieBackend:
             if self.lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
                 return None
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
-            self._rejections.rejected(token, error)
+            self._reject(token, error)
             return SILENT
         if not self.tokens.is_well_formed(token):
             return None
@@ -214,6 +228,8 @@ class CookieState(KeptState[CookieBackend]):
         backend.tokens.keep(token, (payload, now, created, True), well_formed=True)
         self.token, self.payload, self.permanent = token, payload, permanent
         session._refreshed = True
+        if backend.notices.watch or len(token) > LARGE_COOKIE:
+            backend.notices.sets_cookie(len(token) + len(backend.cookie.name), session._place(), session._https)
         expires = backend.lifetimes.expires(self.created, now, self.lifetime) if permanent else None
         return backend.cookie.set(token, session._https, expires)
 

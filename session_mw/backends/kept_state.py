@@ -95,6 +95,14 @@ class KeptState(SessionState, Generic[_Backend]):
             raise
         return None if payload == read or is_as_read(self._backend.serializer, read, session._plain()) else payload
 
+    def is_changed(self, session: Session) -> bool:
+        """Whether there is anything to save.
+
+        Raises:
+            NotSerializable: A value cannot be written.
+        """
+        return self.intent != KEEP or self.changed(session) is not None
+
     def is_empty(self, session: Session) -> bool:
         """Whether nothing is worth keeping."""
         return not dict.__len__(session) and self.principal is None
@@ -135,5 +143,5 @@ class KeptState(SessionState, Generic[_Backend]):
         return [*self._deletions_elsewhere(session), self._backend.cookie.delete(session._https)]
 
     def _deletions_elsewhere(self, session: Session) -> list[str]:
-        host, script_name, path_info = session._place or ("", "", "")
-        return self._backend.cookie.delete_elsewhere(host, script_name + path_info or "/", session._https)
+        host, path = session._place()
+        return self._backend.cookie.delete_elsewhere(host, path, session._https)

@@ -15,6 +15,7 @@ from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
 from session_mw.cookies import MAX_CANDIDATES, SessionCookie
 from session_mw.exceptions import BadToken, ExpiredToken
+from session_mw.notices import Notices
 from session_mw.protocols import Record, Serializer, Store, is_indexed
 from session_mw.rejections import RejectionLog
 from session_mw.session import Session
@@ -35,6 +36,7 @@ class StoreBackend:
         cookie: The cookie that carries the token.
         lifetimes: For how long a record lives.
         refresh: Whether a permanent session's cookie is sent again when only its record's end was moved.
+        notices: Told what is sent.
     """
 
     manager: Any = None
@@ -47,6 +49,7 @@ class StoreBackend:
         cookie: SessionCookie,
         lifetimes: Lifetimes,
         refresh: bool,
+        notices: Notices,
     ) -> None:
         self.store = store
         self.records = records
@@ -54,6 +57,7 @@ class StoreBackend:
         self.cookie = cookie
         self.lifetimes = lifetimes
         self.refresh = refresh
+        self.notices = notices
         self.is_indexed = is_indexed(store)
         self._rejections = RejectionLog()
 
@@ -138,4 +142,5 @@ class StoreBackend:
                 tokens.append(value)
             else:
                 self._rejections.log("malformed", value)
+                self.notices.rejected(value)
         return tokens

@@ -32,6 +32,7 @@ from session_mw.codecs.records import Records
 from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import StoreError
 from session_mw.lazy_dict import FORCED, SENT, WRITTEN
+from session_mw.notices import Notices
 from session_mw.protocols import Record, Store
 from session_mw.session import Session
 from session_mw.state import END, KEEP, PRINCIPAL, RENEW, VARIES, Outcome
@@ -49,6 +50,7 @@ class RecordBackend(KeepingBackend, Protocol):
     records: Records
     lifetimes: Lifetimes
     refresh: bool
+    notices: Notices
     is_indexed: bool
 
     def read(self, token: str, key: str, record: Record | None, now: int) -> tuple[StoreState, dict[str, Any]] | None:
@@ -302,4 +304,6 @@ class StoreState(KeptState[RecordBackend]):
         self._told_permanent = self.permanent
         expires = backend.lifetimes.expires(self.created, now, self.lifetime) if self.permanent else None
         text = backend.cookie.set(self.token, session._https, expires)
+        if backend.notices.watch:
+            backend.notices.sets_cookie(len(self.token) + len(backend.cookie.name), session._place(), session._https)
         return self.outcome(session, [text], refresh_only)

@@ -23,6 +23,7 @@ from session_mw.codecs.inflate import check_inflated, inflate
 from session_mw.exceptions import BadToken
 from session_mw.protocols import Opened
 
+FLASK_SALT = "cookie-session"
 DIGESTS = ("sha1", "sha256", "sha512")
 
 Key: TypeAlias = str | bytes
@@ -85,7 +86,7 @@ class SignedCodec:
     carries_created = False
 
     def __init__(
-        self, secret_key: Key, fallbacks: Sequence[Key] = (), *, salt: str = "cookie-session", digest: str = "sha1"
+        self, secret_key: Key, fallbacks: Sequence[Key] = (), *, salt: str = FLASK_SALT, digest: str = "sha1"
     ) -> None:
         self._signer = PreparedSigner([secret_key, *fallbacks], salt, digest)
         length = len(self._signer.get_signature(b""))
