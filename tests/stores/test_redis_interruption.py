@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-import random
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +21,14 @@ import redis
 
 from session_mw.stores.redis import RedisStore
 from session_mw.testing.fixtures import loaded, new_key
-from support import dropping, services
-from support.interrupting import BrokenOff, break_off, everywhere
+from support import breaking_threads, dropping, services
+from support.interrupting import break_off, everywhere
+
+# A socket that was being opened when the call was broken off is left to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 KINDS = ["url", "client", pytest.param("sentinel", marks=pytest.mark.heavy)]
 CALLS: dict[str, Callable[[RedisStore, str], Any]] = {
@@ -64,10 +73,10 @@ def test_a_call_that_is_broken_off_anywhere_leaves_no_late_answer_and_loses_no_p
 ) -> None:
     store, keys = filled(make)
     points = 0
-    for _ in everywhere(lambda: CALLS[call](store, keys[0]), step=13 if call == "keys_of" else 3):
+    for _ in everywhere(lambda: CALLS[call](store, keys[0]), step=67 if call == "keys_of" else 7):
         assert_all_well(store, keys)
         points += 1
-    assert points > 50
+    assert points > 20
     store.close()
 
 
@@ -88,53 +97,42 @@ def test_a_first_call_that_is_broken_off_leaves_no_connection_without_its_databa
         for fresh in made:
             assert_all_well(fresh, keys)
             fresh.close()
-        at += 29
+        at += 131
     assert at > 200
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("make", KINDS, indirect=True)
-def test_exceptions_set_in_threads_from_outside_mix_up_no_answers(make: Callable[[], RedisStore]) -> None:
-    store, keys = filled(make)
-    wrong, ends = list[str](), time.monotonic() + 3
-
-    def read() -> None:
-        while time.monotonic() < ends:
-            key = random.choice(keys)
-            if loaded(store, key).data != key.encode() or set(store.keys_of("42")) != set(keys):
-                wrong.append(key)
-
-    def read_on() -> None:
-        while time.monotonic() < ends:
-            try:
-                read()
-            except BrokenOff:
-                continue
-
-    threads = [threading.Thread(target=read_on) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    while time.monotonic() < ends - 0.3:
-        ident = ctypes.c_ulong(random.choice(threads).ident or 0)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(BrokenOff))
-        time.sleep(random.uniform(0, 0.004))
-    for thread in threads:
-        thread.join(10)
-    assert not wrong
-    assert not any(thread.is_alive() for thread in threads)
-    assert_all_well(store, keys)
-    store.close()
+@pytest.mark.parametrize("kind", ["url", "client", "sentinel"])
+def test_exceptions_set_in_threads_from_outside_mix_up_no_answers(
+    valkey: services.Service, valkey_sentinel: services.Service, kind: str
+) -> None:
+    arguments = {
+        "url": [f"{valkey.url}/1"],
+        "client": ["--client", str(valkey.port)],
+        "sentinel": [f"{valkey_sentinel.url}/master/1"],
+    }[kind]
+    tests = str(Path(breaking_threads.__file__).parents[1])
+    ended = subprocess.run(
+        [sys.executable, breaking_threads.__file__, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([tests, *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
-def forks() -> Iterator[Any]:
-    yield pytest.param(os.fork, id="told")
-    # uWSGI's; the lock of the interpreter has to be held meanwhile
-    yield pytest.param(ctypes.PyDLL(None).fork, id="not-told")
+FORKS = [
+    pytest.param(os.fork, id="told"),
+    # uWSGI's; the interpreter's lock has to be held meanwhile
+    pytest.param(ctypes.PyDLL(None).fork, id="not-told"),
+]
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("make", KINDS, indirect=True)
-@pytest.mark.parametrize("fork", forks())
+@pytest.mark.parametrize("fork", FORKS)
 def test_a_child_reads_while_its_parents_connections_are_all_in_use(
     start_valkey: Callable[..., services.Service], make: Callable[[], RedisStore], fork: Callable[[], int]
 ) -> None:
@@ -150,7 +148,8 @@ def test_a_child_reads_while_its_parents_connections_are_all_in_use(
     time.sleep(0.2)
     child = fork()
     if child == 0:
-        other.thaw()
+        # not by thaw(), which first asks after a process that is not this one's child
+        os.kill(other.process.pid, signal.SIGCONT)
         os._exit(0 if held.load(keys[0]) is None and loaded(store, keys[1]).data == keys[1].encode() else 1)
     status = os.waitpid(child, 0)[1]
     other.thaw()
@@ -164,7 +163,7 @@ def test_a_child_reads_while_its_parents_connections_are_all_in_use(
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("make", KINDS, indirect=True)
-@pytest.mark.parametrize("fork", forks())
+@pytest.mark.parametrize("fork", FORKS)
 def test_parent_and_children_make_different_versions(make: Callable[[], RedisStore], fork: Callable[[], int]) -> None:
     store, (key, *_) = filled(make)
     reading, writing = os.pipe()

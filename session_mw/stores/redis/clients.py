@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from redis import Redis
+from redis import VERSION, Redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.connection import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
@@ -33,6 +33,9 @@ Client: TypeAlias = "Redis | RedisCluster"
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 2.0
 CONNECTIONS = 50
+
+_NO_MORE_TRIES: dict[str, Any] = {"cluster_error_retry_attempts": 0} if VERSION[0] < 6 else {}
+"""redis-py 5 tries again besides; later versions go by ``retry``, and warn of this argument."""
 
 SCHEMES = [
     *(
@@ -270,6 +273,7 @@ def _cluster(url: StoreURL, tls: bool, shown: str) -> Callable[[], Client]:
                     connection_pool_class=pool_class,
                     retry=Retry(NoBackoff(), 0),
                     protocol=2,
+                    **_NO_MORE_TRIES,
                 )
             except (RedisError, RedisClusterException, OSError):
                 if not rest:
