@@ -26,6 +26,8 @@ from redis.sentinel import SentinelConnectionPool
 _LEAST_SECONDS = 0.001
 """A socket takes a time-out of 0 as "do not wait", and answers with another error."""
 
+_SLACK_SECONDS = 0.02
+
 deadline: ContextVar[float | None] = ContextVar("session_mw_redis_deadline", default=None)
 """When the present operation has to be over, by ``time.monotonic()``; None for no limit of ours."""
 
@@ -70,13 +72,17 @@ class Guarded:
 
     def send_command(self, *args: Any, **named: Any) -> None:
         """Send a command."""
-        self._expect(1)
+        if not (self._is_ready or self._is_greeting):
+            self.connect()
+        self._owed += 1
         super().send_command(*args, **named)  # type: ignore[misc]
 
     def pack_commands(self, commands: Iterable[Any]) -> Any:
         """Pack the commands of a pipeline, which are sent next."""
         commands = list(commands)
-        self._expect(len(commands))
+        if not (self._is_ready or self._is_greeting):
+            self.connect()
+        self._owed += len(commands)
         return super().pack_commands(commands)  # type: ignore[misc]
 
     def read_response(self, *args: Any, **named: Any) -> Any:
@@ -88,11 +94,6 @@ class Guarded:
             raise
         self._owed -= 1
         return answer
-
-    def _expect(self, answers: int) -> None:
-        if not (self._is_ready or self._is_greeting):
-            self.connect()
-        self._owed += answers
 
 
 class Timed(Guarded):
@@ -139,6 +140,7 @@ class TimedSocket:
         self._socket = socket
         self._limit = limit
         self._waits = True
+        self._set = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
@@ -147,6 +149,7 @@ class TimedSocket:
         """redis-py asks for 0 to see whether something has come; how long to wait otherwise is not its business."""
         self._waits = seconds != 0
         if not self._waits:
+            self._set = 0.0
             self._socket.settimeout(0)
 
     def recv(self, size: int) -> bytes:
@@ -163,7 +166,11 @@ class TimedSocket:
 
     def _wait(self) -> None:
         if self._waits:
-            self._socket.settimeout(seconds_left(self._limit))
+            left = seconds_left(self._limit)
+            # Each setting is a call of the system; most commands are over before it would make a difference.
+            if abs(left - self._set) > _SLACK_SECONDS:
+                self._socket.settimeout(left)
+                self._set = left
 
 
 @functools.cache
