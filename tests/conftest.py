@@ -46,8 +46,8 @@ def start_valkey() -> Iterator[Callable[..., services.Service]]:
     """Starts Valkeys to be killed; they are stopped with the test."""
     started: list[services.Service] = []
 
-    def start(*options: str, persistent: bool = False) -> services.Service:
-        started.append(services.start_valkey(*options, persistent=persistent))
+    def start(*options: str, persistent: bool = False, binary: str = "") -> services.Service:
+        started.append(services.start_valkey(*options, persistent=persistent, binary=binary))
         return started[-1]
 
     yield start

@@ -37,6 +37,8 @@ STORES = {
         for server in ("redis", "rediss", "valkey", "valkeys")
         for kind in ("", "+sentinel", "+cluster")
     },
+    "redis+unix": _REDIS,
+    "valkey+unix": _REDIS,
     **dict.fromkeys(("postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql"), _SQLALCHEMY),
 }
 """What each URL scheme stands for. ``postgresql+driver``, ``sqlite+driver`` and so on are SQLAlchemy's."""

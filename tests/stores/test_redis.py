@@ -4,6 +4,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ import pytest
 pytest.importorskip("redis")
 
 import redis
+from redis.sentinel import Sentinel
 
-from session_mw import SessionManager
+from session_mw import SessionManager, open_store
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.stores.redis import RedisStore, scripts
+from session_mw.stores.redis.clients import target
 from session_mw.stores.redis.server import Server
 from session_mw.stores.redis.values import LATEST
 from session_mw.testing import StoreContract
@@ -24,13 +27,18 @@ from support.shared_store import assert_threads_take_turns, assert_works_in_chil
 from support.stores import Browser, renewed_before
 
 
-def store_at(url: str) -> RedisStore:
-    return RedisStore.from_url(f"{url}?prefix={secrets.token_hex(4)}:")
+def store_at(url: str, prefix: str = "") -> RedisStore:
+    return RedisStore.from_url(f"{url}?prefix={prefix or secrets.token_hex(4)}:")
 
 
 @pytest.fixture
-def store(valkey: services.Service) -> Iterator[RedisStore]:
-    store = store_at(valkey.url)
+def prefix() -> str:
+    return secrets.token_hex(4)
+
+
+@pytest.fixture
+def store(valkey: services.Service, prefix: str) -> Iterator[RedisStore]:
+    store = store_at(valkey.url, prefix)
     yield store
     store.close()
 
@@ -148,12 +156,12 @@ def test_a_server_that_forgot_the_scripts_is_sent_them_again(store: RedisStore, 
     assert store.touch(key, 60)
 
 
-def test_the_server_drops_a_record_by_itself(store: RedisStore, server: redis.Redis) -> None:
+def test_the_server_drops_a_record_by_itself(store: RedisStore, server: redis.Redis, prefix: str) -> None:
     key = new_key()
     store.create(key, b"a", 60)
-    assert 58 <= server.ttl(f"{store._prefix}{key}") <= 60
+    assert 58 <= server.ttl(f"{prefix}:{key}") <= 60
     store.touch(key, 600)
-    assert 598 <= server.ttl(f"{store._prefix}{key}") <= 600
+    assert 598 <= server.ttl(f"{prefix}:{key}") <= 600
 
 
 def test_a_client_whose_clock_is_years_behind_keeps_its_sessions(
@@ -177,16 +185,16 @@ def test_the_longest_lifetime_fits(store: RedisStore) -> None:
 
 @pytest.mark.parametrize("garbage", [b"", b"x", b"\x80\x04}q\x00.", b"99999999999999", b"9" * 200])
 def test_a_value_that_is_no_record_is_a_record_without_data(
-    store: RedisStore, server: redis.Redis, garbage: bytes
+    store: RedisStore, server: redis.Redis, garbage: bytes, prefix: str
 ) -> None:
     key = new_key()
-    server.set(f"{store._prefix}{key}", garbage, ex=60)
+    server.set(f"{prefix}:{key}", garbage, ex=60)
     assert_garbage(store, key)
 
 
-def test_a_value_of_another_type_is_a_record_without_data(store: RedisStore, server: redis.Redis) -> None:
+def test_a_value_of_another_type_is_a_record_without_data(store: RedisStore, server: redis.Redis, prefix: str) -> None:
     key = new_key()
-    server.rpush(f"{store._prefix}{key}", "x")
+    server.rpush(f"{prefix}:{key}", "x")
     assert not store.create(key, b"a", 60)
     assert_garbage(store, key)
 
@@ -293,64 +301,64 @@ def test_prefixes_keep_applications_apart(valkey: services.Service) -> None:
     other.close()
 
 
-def index_keys(store: RedisStore, server: redis.Redis) -> list[bytes]:
-    return list(server.scan_iter(f"{store._prefix}principal:*", count=1000))
+def index_keys(prefix: str, server: redis.Redis) -> list[bytes]:
+    return list(server.scan_iter(f"{prefix}:principal:*", count=1000))
 
 
-def test_the_index_ends_with_its_last_record(store: RedisStore, server: redis.Redis) -> None:
+def test_the_index_ends_with_its_last_record(store: RedisStore, server: redis.Redis, prefix: str) -> None:
     key = new_key()
     store.create(key, b"a", 60, "42")
     store.create(new_key(), b"a", 600, "42")
     store.touch(key, 6000)
-    (index,) = index_keys(store, server)
+    (index,) = index_keys(prefix, server)
     assert 5990 <= server.ttl(index) <= 6000
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2])
 def test_a_touch_that_is_cut_off_leaves_no_record_later_than_its_place_in_the_index(
-    store: RedisStore, server: redis.Redis, monkeypatch: pytest.MonkeyPatch, calls: int
+    store: RedisStore, server: redis.Redis, monkeypatch: pytest.MonkeyPatch, calls: int, prefix: str
 ) -> None:
     key = new_key()
     store.create(key, b"a", 60, "42")
     left = iter(range(calls))
-    run = store._server.run
+    run = Server.run
 
-    def run_or_fail(*command: Any) -> Any:
+    def run_or_fail(asked: Server, *command: Any) -> Any:
         if next(left, None) is None:
             raise StoreError("the connection dropped")
-        return run(*command)
+        return run(asked, *command)
 
-    monkeypatch.setattr(store._server, "run", run_or_fail)
+    monkeypatch.setattr(Server, "run", run_or_fail)
     with contextlib.suppress(StoreError):
         store.touch(key, 600)
-    (index,) = index_keys(store, server)
+    (index,) = index_keys(prefix, server)
     score = server.zscore(index, key)
     assert score is not None
     assert score >= loaded(store, key).expires
 
 
-def test_the_index_holds_no_key_of_a_deleted_record(store: RedisStore, server: redis.Redis) -> None:
+def test_the_index_holds_no_key_of_a_deleted_record(store: RedisStore, server: redis.Redis, prefix: str) -> None:
     key = new_key()
     store.create(key, b"a", 60, "42")
     store.delete(key)
-    assert index_keys(store, server) == []
+    assert index_keys(prefix, server) == []
 
 
 def test_what_has_expired_leaves_the_index_when_it_is_listed(
-    store: RedisStore, server: redis.Redis, clock: Any
+    store: RedisStore, server: redis.Redis, clock: Any, prefix: str
 ) -> None:
     store.create(new_key(), b"a", 60, "42")
     lasting = new_key()
     store.create(lasting, b"a", 600, "42")
     clock.advance(61)
     assert store.keys_of("42") == [lasting]
-    (index,) = index_keys(store, server)
+    (index,) = index_keys(prefix, server)
     assert server.zcard(index) == 1
 
 
-def test_a_principal_is_not_shown_by_its_index(store: RedisStore, server: redis.Redis) -> None:
+def test_a_principal_is_not_shown_by_its_index(store: RedisStore, server: redis.Redis, prefix: str) -> None:
     store.create(new_key(), b"a", 60, "alice@example.org")
-    assert not [name for name in server.scan_iter(f"{store._prefix}*") if b"alice" in name]
+    assert not [name for name in server.scan_iter(f"{prefix}:*") if b"alice" in name]
 
 
 def test_the_devices_of_one_principal_are_listed_in_any_number(store: RedisStore) -> None:
@@ -428,6 +436,8 @@ def test_a_wrong_password_is_an_outage_that_does_not_show_it(start_valkey: Calla
         ("redis+sentinel://localhost:26379", "master"),
         ("redis+sentinel://localhost/master/x", "no database"),
         ("redis+cluster://localhost/3", "no databases"),
+        ("redis+unix:///run/redis.sock?db=x", "'db'"),
+        ("redis+unix://localhost/run/redis.sock", "a socket's file"),
         ("redis+sentinels://localhost/master", "redis+sentinel"),
     ],
 )
@@ -440,14 +450,12 @@ def test_a_mistake_in_the_url_is_an_error_that_says_what_to_write(url: str, said
 
 @pytest.mark.parametrize("scheme", ["rediss", "valkeys", "rediss+sentinel", "valkeys+sentinel"])
 def test_an_s_in_the_scheme_is_tls(scheme: str) -> None:
-    store = RedisStore.from_url(f"{scheme}://localhost/{'master' if 'sentinel' in scheme else ''}?ssl_ca_certs=/ca.pem")
-    client = store._server._open()
+    client = target(f"{scheme}://localhost/{'master' if 'sentinel' in scheme else ''}?ssl_ca_certs=/ca.pem").make()
     connection = client.connection_pool.make_connection()
     assert isinstance(connection, redis.SSLConnection)
     assert connection.ca_certs == "/ca.pem"
     assert connection.cert_reqs.name == "CERT_REQUIRED"
     assert connection.check_hostname
-    store.close()
 
 
 def test_a_ready_client_is_taken(valkey: services.Service) -> None:
@@ -462,6 +470,83 @@ def test_a_ready_client_is_taken(valkey: services.Service) -> None:
 def test_what_cannot_hold_bytes_is_refused(client: Any) -> None:
     with pytest.raises(ConfigurationError):
         RedisStore(client)
+
+
+def test_a_ready_client_may_be_made_by_a_function(valkey: services.Service, prefix: str) -> None:
+    store = RedisStore(lambda: redis.Redis(port=valkey.port, socket_timeout=2), prefix=prefix)
+    assert store.describe().kind == "other"
+    key = new_key()
+    assert store.create(key, b"a", 60)
+    assert loaded(store, key).data == b"a"
+    assert store.describe().hosts == ("localhost",)
+    store.close()
+
+
+def test_a_ready_client_that_may_wait_for_ever_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    RedisStore(redis.Redis(socket_timeout=2))
+    assert not caplog.records
+    RedisStore(redis.Redis(socket_timeout=None))
+    assert ["socket_timeout" in record.message for record in caplog.records] == [True]
+
+
+def test_a_ready_client_with_one_connection_for_all_threads_is_refused(valkey: services.Service) -> None:
+    with pytest.raises(ConfigurationError, match="single_connection_client"):
+        RedisStore(redis.Redis(port=valkey.port, single_connection_client=True))
+
+
+@pytest.mark.parametrize("scheme", ["redis+unix", "valkey+unix"])
+def test_a_socket_on_this_machine_has_a_url(
+    start_valkey: Callable[..., services.Service], tmp_path: Path, scheme: str
+) -> None:
+    path = tmp_path / "a b.sock"
+    server = start_valkey("--unixsocket", str(path))
+    url = f"{scheme}://{str(path).replace(' ', '%20')}?db=3&timeout=1&prefix=own:"
+    store = open_store(url)
+    key = new_key()
+    assert store.create(key, b"a", 60)
+    with redis.Redis(port=server.port, db=3) as client:
+        assert client.keys() == [f"own:{key}".encode()]
+    store.close()
+    server.kill()
+    with pytest.raises(StoreError, match=r"a b\.sock"):
+        store.load(key)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://localhost:7000/0", (("localhost",), False, True, False)),
+        ("redis://", (("localhost",), False, True, False)),
+        ("redis+unix:///run/redis.sock?db=1", (("localhost",), False, True, False)),
+        ("rediss://:sesam@cache.internal/0", (("cache.internal",), True, True, True)),
+        ("rediss://***@cache.internal?ssl_cert_reqs=none", (("cache.internal",), True, False, True)),
+        ("valkeys://[::1]:7000?ssl_check_hostname=off", (("::1",), True, False, False)),
+        ("redis+sentinel://user:sesam@one,two:7000/master", (("one", "two"), False, True, True)),
+        ("rediss+cluster://one:7000,two", (("one", "two"), True, True, False)),
+    ],
+)
+def test_a_store_says_where_it_is_without_connecting(url: str, expected: tuple[Any, ...]) -> None:
+    location = RedisStore.location_of(url)
+    assert location.kind == "redis"
+    assert (location.hosts, location.tls, location.verified, location.password) == expected
+    assert "sesam" not in repr(location)
+    assert RedisStore.from_url(url, create=False).describe() == location
+
+
+@pytest.mark.parametrize(
+    ("client", "expected"),
+    [
+        (redis.Redis(host="one", password="sesam"), (("one",), False, True, True)),
+        (redis.Redis(host="one", ssl=True), (("one",), True, True, False)),
+        (redis.Redis(host="one", ssl=True, ssl_cert_reqs="none"), (("one",), True, False, False)),
+        (redis.Redis.from_url("rediss://:sesam@one"), (("one",), True, True, True)),
+        (Sentinel([("one", 1), ("two", 2)]).master_for("master"), (("one", "two"), False, True, False)),
+    ],
+)
+def test_a_ready_client_says_where_it_leads(client: redis.Redis, expected: tuple[Any, ...]) -> None:
+    location = RedisStore(client).describe()
+    assert (location.hosts, location.tls, location.verified, location.password) == expected
+    assert "sesam" not in repr(location)
 
 
 def test_a_session_that_moves_while_the_records_are_read_is_ended_with_the_others(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-import queue
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,17 +14,23 @@ import redis
 
 from session_mw.exceptions import StoreError
 from session_mw.stores.redis import RedisStore
+from session_mw.stores.redis.connections import Places, deadline
 from session_mw.testing.fixtures import loaded, new_key
 from support import services
 
 
-def store_at(url: str, options: str = "") -> RedisStore:
-    return RedisStore.from_url(f"{url}?prefix={new_key()}:{options}")
+def store_at(url: str, options: str = "", prefix: str = "") -> RedisStore:
+    return RedisStore.from_url(f"{url}?prefix={prefix or new_key()}:{options}")
 
 
 @pytest.fixture
-def store(valkey: services.Service) -> Iterator[RedisStore]:
-    store = store_at(valkey.url)
+def prefix() -> str:
+    return new_key()
+
+
+@pytest.fixture
+def store(valkey: services.Service, prefix: str) -> Iterator[RedisStore]:
+    store = store_at(valkey.url, prefix=prefix)
     yield store
     store.close()
 
@@ -59,10 +67,10 @@ def interrupted(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_an_error_of_the_server_costs_no_connection(store: RedisStore, valkey: services.Service) -> None:
+def test_an_error_of_the_server_costs_no_connection(store: RedisStore, valkey: services.Service, prefix: str) -> None:
     key = new_key()
     with redis.Redis(port=valkey.port) as server:
-        server.rpush(f"{store._prefix}{key}", "x")
+        server.rpush(f"{prefix}:{key}", "x")
     assert loaded(store, key).data == b""
     before = connections_made(valkey.port)
     for _ in range(5):
@@ -70,16 +78,36 @@ def test_an_error_of_the_server_costs_no_connection(store: RedisStore, valkey: s
     assert connections_made(valkey.port) == before + 1
 
 
-def test_who_waits_too_long_for_a_connection_is_told_of_an_outage(valkey: services.Service) -> None:
-    store = store_at(valkey.url, "&max_connections=1&connect_timeout=0.1")
-    pool = store._server._open().connection_pool
-    connection = pool.get_connection()
-    with pytest.raises(StoreError) as caught:
-        store.load(new_key())
-    assert isinstance(caught.value.__cause__, redis.ConnectionError)
-    pool.release(connection)
-    assert store.load(new_key()) is None
-    store.close()
+def test_who_waits_too_long_for_a_connection_is_told_of_an_outage() -> None:
+    places = Places(1)
+    places.put_nowait(None)
+    places.get()
+    deadline.set(time.monotonic() + 0.1)
+    began = time.monotonic()
+    with pytest.raises(redis.ConnectionError):
+        places.get()
+    assert 0.05 < time.monotonic() - began < 1
+
+
+def test_who_waits_for_a_connection_is_served_in_turn() -> None:
+    """queue.SimpleQueue lets one thread wait for seconds while others come and go."""
+    places, served = Places(1), list[str]()
+    places.put_nowait(None)
+    places.get()
+
+    def wait(name: str) -> None:
+        places.get()
+        served.append(name)
+        places.put_nowait(None)
+
+    threads = [threading.Thread(target=wait, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    places.put_nowait(None)
+    for thread in threads:
+        thread.join(5)
+    assert served == ["a", "b", "c"]
 
 
 def test_a_server_that_cannot_be_reached_uses_up_no_connections() -> None:
@@ -118,7 +146,7 @@ def test_a_kept_connection_follows_the_master(
     former, master = start_valkey(), start_valkey()
     sentinel = services.start_sentinel(former)
     request.addfinalizer(sentinel.stop)
-    store = store_at(f"{sentinel.url}/master/0")
+    store = RedisStore.from_url(f"{sentinel.url}/master/0")
     assert store.create(new_key(), b"a", 60)
     services.ask(sentinel.port, "SENTINEL", "REMOVE", "master")
     services.ask(sentinel.port, "SENTINEL", "MONITOR", "master", services.HOST, str(master.port), "1")
@@ -130,19 +158,26 @@ def test_a_kept_connection_follows_the_master(
     assert store.create(key, b"b", 60)
     assert loaded(store, key).data == b"b"
     with redis.Redis(port=master.port) as server:
-        assert server.exists(f"{store._prefix}{key}")
+        assert server.exists(f"session:{key}")
     store.close()
 
 
-def test_a_forked_worker_waits_as_its_server_has_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """gunicorn's gevent worker patches ``queue`` after the fork, and redis-py resets a pool then."""
+GEVENT_WORKER = """
+import sys
+from session_mw.stores.redis import RedisStore
+from session_mw.stores.redis.connections import Places, deadline
+store = RedisStore.from_url(sys.argv[1])                     # gunicorn --preload
+from gevent import monkey, pool
+monkey.patch_all()                                           # the gevent worker, after its fork
+key = "a" * 64
+store.create(key, b"x", 60)
+done = pool.Pool(20).map(lambda _: store.load(key).data, range(100))
+sys.exit(done != [b"x"] * 100)
+"""
 
-    class Greened(queue.SimpleQueue):  # type: ignore[type-arg]
-        pass
 
-    store = RedisStore.from_url("redis://127.0.0.1:1/0")
-    pool = store._server._open().connection_pool
-    monkeypatch.setattr(queue, "SimpleQueue", Greened)
-    pool.reset()
-    assert isinstance(pool._places, Greened)
-    store.close()
+@pytest.mark.heavy
+def test_a_store_made_before_gevent_patched_the_worker_waits_as_greenlets_do(valkey: services.Service) -> None:
+    pytest.importorskip("gevent")
+    url = f"{valkey.url}?max_connections=2&prefix={new_key()}:"
+    assert subprocess.run([sys.executable, "-c", GEVENT_WORKER, url], timeout=60, check=False).returncode == 0

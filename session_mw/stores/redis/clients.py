@@ -6,19 +6,27 @@ does not know as an argument of the first connection. So nothing of a URL is pas
 
 from __future__ import annotations
 
+import functools
+import random
+import ssl
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
-from redis import Redis, SSLConnection
+from redis import VERSION, Redis
 from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.cluster import RedisCluster
+from redis.connection import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
 
 from session_mw.exceptions import ConfigurationError
+from session_mw.protocols import Location
 from session_mw.stores.options import StoreURL, nearest, parse_url, positive, seconds, without_password, yes_no
-from session_mw.stores.redis.connections import KeptConnections, KeptMasterConnections, LeanRedis
+from session_mw.stores.redis.connections import MasterPool, Places, deadline, seconds_left, timed
 
 Client: TypeAlias = "Redis | RedisCluster"
 
@@ -26,8 +34,17 @@ CONNECT_SECONDS = 2.0
 READ_SECONDS = 2.0
 CONNECTIONS = 50
 
+_NO_MORE_TRIES: dict[str, Any] = {"cluster_error_retry_attempts": 0} if VERSION[0] < 6 else {}
+"""redis-py 5 tries again besides; later versions go by ``retry``, and warn of this argument."""
+
 SCHEMES = [
-    f"{server}{kind}" for server in ("redis", "rediss", "valkey", "valkeys") for kind in ("", "+sentinel", "+cluster")
+    *(
+        f"{server}{kind}"
+        for server in ("redis", "rediss", "valkey", "valkeys")
+        for kind in ("", "+sentinel", "+cluster")
+    ),
+    "redis+unix",
+    "valkey+unix",
 ]
 
 
@@ -41,6 +58,12 @@ def _cert_reqs(text: str) -> str:
     if text not in ("required", "optional", "none"):
         raise ValueError("must be required, optional or none")
     return text
+
+
+def _database_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 5:
+        raise ValueError("must be a database's number")
+    return int(text)
 
 
 _OPTIONS: dict[str, Callable[[str], Any]] = {
@@ -58,24 +81,83 @@ _TLS_OPTIONS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def connector(url: str) -> tuple[Callable[[], Client], dict[str, Any]]:
-    """Read a URL.
+@dataclass(frozen=True)
+class Target:
+    """What a URL says."""
 
-    Returns:
-        What makes the client, and the URL's options. Nothing is connected yet; a client
-        of a cluster connects as soon as it is made.
+    make: Callable[[], Client] = field(repr=False)
+    """Makes a client with no connections, but a cluster's: that one connects as soon as it is made."""
+    location: Location
+    where: str
+    """The hosts with their ports, for messages."""
+    prefix: str
+    timeout: float
+    """Seconds that an operation may take."""
+    secrets: tuple[str, ...] = field(repr=False)
+    """What no message may show: user and password."""
+
+
+class ClusterClient(RedisCluster):
+    """redis-py's client, which takes a lock of its own when it is collected; in a forked process that may be held."""
+
+    def __del__(self) -> None:
+        """Leave it to the connections, which close themselves."""
+
+
+def target(url: str) -> Target:
+    """Read a URL.
 
     Raises:
         ConfigurationError: The URL has a mistake.
     """
+    shown = without_password(url)
     scheme = url.partition("://")[0].lower()
+    if scheme not in SCHEMES:
+        raise ConfigurationError(f"{shown!r} has no scheme of Redis; {nearest(scheme, SCHEMES)}")
     server, _, kind = scheme.partition("+")
     tls = server in ("rediss", "valkeys")
-    if scheme not in SCHEMES:
-        raise ConfigurationError(f"{without_password(url)!r} has no scheme of Redis; {nearest(scheme, SCHEMES)}")
-    parsed = parse_url(url, {**_OPTIONS, **(_TLS_OPTIONS if tls else {})})
-    make = {"": _single, "sentinel": _sentinel, "cluster": _cluster}[kind]
-    return make(parsed, _connection(parsed, tls), without_password(url)), parsed.options
+    own: dict[str, Callable[[str], Any]] = {"db": _database_number} if kind == "unix" else {}
+    parsed = parse_url(url, {**_OPTIONS, **own, **(_TLS_OPTIONS if tls else {})})
+    make = {"": _single, "unix": _unix, "sentinel": _sentinel, "cluster": _cluster}[kind]
+    return Target(
+        make(parsed, tls, shown),
+        _location(parsed, tls, shown),
+        unquote(parsed.path) if kind == "unix" else _addresses(parsed, 26379 if kind == "sentinel" else 6379),
+        parsed.options.get("prefix", "session:"),
+        parsed.options.get("timeout", READ_SECONDS),
+        tuple(filter(None, (parsed.user, parsed.password))),
+    )
+
+
+def location_of_client(client: Client, shown: str) -> Location:
+    """Where a ready client connects to, as far as it tells."""
+    pool = getattr(client, "connection_pool", None)
+    manager = getattr(pool, "sentinel_manager", None)
+    if isinstance(client, RedisCluster):
+        arguments = client.get_connection_kwargs()
+        hosts = tuple(str(node.host) for node in client.nodes_manager.startup_nodes.values())
+    else:
+        arguments = dict(getattr(pool, "connection_kwargs", {}))
+        hosts = (str(arguments.get("host", "localhost")),)
+    if manager is not None:
+        hosts = tuple(str(one.connection_pool.connection_kwargs.get("host")) for one in manager.sentinels)
+    connection_class = getattr(pool, "connection_class", Connection)
+    tls = bool(arguments.get("ssl")) or (
+        isinstance(connection_class, type) and issubclass(connection_class, SSLConnection)
+    )
+    trusts_all = arguments.get("ssl_cert_reqs", "required") in ("none", None, ssl.CERT_NONE)
+    verified = not trusts_all and bool(arguments.get("ssl_check_hostname", True))
+    password = bool(arguments.get("password") or arguments.get("credential_provider"))
+    return Location("redis", shown, "", hosts, tls, verified, password)
+
+
+def secrets_of_client(client: Client) -> tuple[str, ...]:
+    """What no message may show of a ready client: user and password."""
+    if isinstance(client, RedisCluster):
+        arguments = client.get_connection_kwargs()
+    else:
+        arguments = client.connection_pool.connection_kwargs
+    return tuple(str(arguments[name]) for name in ("username", "password") if arguments.get(name))
 
 
 def close(client: Client) -> None:
@@ -85,90 +167,125 @@ def close(client: Client) -> None:
     if pool is not None:
         pool.disconnect()
     for sentinel in getattr(getattr(pool, "sentinel_manager", None), "sentinels", []):
-        sentinel.close()
+        sentinel.connection_pool.disconnect()
 
 
-def _connection(url: StoreURL, tls: bool) -> dict[str, Any]:
+def _location(url: StoreURL, tls: bool, shown: str) -> Location:
+    checks = url.options.get("ssl_check_hostname", True) and url.options.get("ssl_cert_reqs") != "none"
+    # without_password leaves three stars where user and password stood
+    has_password = url.password is not None or url.user == "***"
+    return Location(
+        "redis", shown, "", tuple(host for host, _ in url.hosts) or ("localhost",), tls, checks, has_password
+    )
+
+
+def _addresses(url: StoreURL, usual_port: int) -> str:
+    return ", ".join(f"{host}:{port or usual_port}" for host, port in url.hosts or [("localhost", None)])
+
+
+def _connection(url: StoreURL) -> dict[str, Any]:
     """The arguments that every kind of client hands to its connections."""
     return {
         "username": url.user,
         "password": url.password,
-        **_sockets(url),
-        # redis-py before 6 leaves the host's name unchecked
-        **({"ssl": True, "ssl_check_hostname": url.options.get("ssl_cert_reqs") != "none"} if tls else {}),
-        **{name: value for name, value in url.options.items() if name in _TLS_OPTIONS},
-    }
-
-
-def _sockets(url: StoreURL) -> dict[str, Any]:
-    return {
-        "socket_timeout": url.options.get("timeout", READ_SECONDS),
-        "socket_connect_timeout": url.options.get("connect_timeout", CONNECT_SECONDS),
-        "socket_keepalive": True,
         # RESP 2 is enough here, and spares a HELLO, which Redis before 6 does not know
         "protocol": 2,
     }
 
 
-def _retry_once() -> dict[str, Any]:
-    """A dropped connection is tried again, at once; a server that does not answer in time is not."""
+def _tcp(url: StoreURL, tls: bool) -> dict[str, Any]:
+    options = {name: value for name, value in url.options.items() if name in _TLS_OPTIONS}
+    # redis-py before 6 leaves the host's name unchecked
+    checked = {"ssl_check_hostname": options.get("ssl_cert_reqs") != "none"} if tls else {}
+    return {"socket_keepalive": True, **checked, **options}
+
+
+def _pool(url: StoreURL, connection_class: type) -> dict[str, Any]:
+    """The arguments that every kind of pool gets. Tries are the store's business, so connections make one each."""
+    connect_seconds = url.options.get("connect_timeout", CONNECT_SECONDS)
     return {
-        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-        # redis-py 5 sends a command again for these only
-        "retry_on_error": [RedisConnectionError],
+        "connection_class": timed(connection_class, connect_seconds, url.options.get("timeout", READ_SECONDS)),
+        "max_connections": url.options.get("max_connections", CONNECTIONS),
+        "queue_class": Places,
+        "timeout": None,
     }
 
 
-def _single(url: StoreURL, connection: dict[str, Any], shown: str) -> Callable[[], Client]:
+def _single(url: StoreURL, tls: bool, shown: str) -> Callable[[], Client]:
     if len(url.hosts) > 1:
         raise ConfigurationError(f"{shown!r} names several hosts; write redis+sentinel:// or redis+cluster://")
-    database = _database(url.path, shown)
     host, port = url.hosts[0] if url.hosts else ("localhost", None)
-    if connection.pop("ssl", False):
-        connection["connection_class"] = SSLConnection
-    pool = KeptConnections(
-        max_connections=url.options.get("max_connections", CONNECTIONS),
-        host=host,
-        port=port or 6379,
-        db=database,
-        **_retry_once(),
-        **connection,
-    )
-    client = LeanRedis(connection_pool=pool)
-    return lambda: client
+    pool = _pool(url, SSLConnection if tls else Connection)
+    place = {"host": host, "port": port or 6379, "db": _database(url.path, shown)}
+    return lambda: Redis(connection_pool=BlockingConnectionPool(**pool, **place, **_connection(url), **_tcp(url, tls)))
 
 
-def _sentinel(url: StoreURL, connection: dict[str, Any], shown: str) -> Callable[[], Client]:
+def _unix(url: StoreURL, _: bool, shown: str) -> Callable[[], Client]:
+    if url.hosts or url.path in ("", "/"):
+        raise ConfigurationError(f"{shown!r} must name a socket's file: redis+unix:///run/redis/redis.sock?db=0")
+    pool = _pool(url, UnixDomainSocketConnection)
+    place = {"path": unquote(url.path), "db": url.options.get("db", 0)}
+    return lambda: Redis(connection_pool=BlockingConnectionPool(**pool, **place, **_connection(url)))
+
+
+def _sentinel(url: StoreURL, tls: bool, shown: str) -> Callable[[], Client]:
     name, _, database = url.path.removeprefix("/").partition("/")
     if not name or not url.hosts:
         raise ConfigurationError(f"{shown!r} must name hosts and the master: redis+sentinel://host:26379/master/0")
-    own = {key: value for key, value in connection.items() if key not in ("username", "password")}
-    sentinels = Sentinel(
-        [(host, port or 26379) for host, port in url.hosts],
-        sentinel_kwargs={**own, **_retry_once()},
-        max_connections=url.options.get("max_connections", CONNECTIONS),
-        db=_database(f"/{database}", shown),
-        **_retry_once(),
-        **connection,
-    )
-    client = sentinels.master_for(name, redis_class=LeanRedis, connection_pool_class=KeptMasterConnections)
-    return lambda: client
+    pool = _pool(url, SentinelManagedSSLConnection if tls else SentinelManagedConnection)
+    pool.update(db=_database(f"/{database}", shown), **_connection(url), **_tcp(url, tls))
+    # One Sentinel that hangs must leave time to ask the others, and the master.
+    share = url.options.get("timeout", READ_SECONDS) / (len(url.hosts) + 1)
+    own_class = timed(SSLConnection if tls else Connection, share, share)
+    own = {**_pool(url, Connection), **_tcp(url, tls), "protocol": 2, "connection_class": own_class}
+
+    def make() -> Client:
+        manager = Sentinel([])
+        manager.sentinels = [
+            Redis(connection_pool=BlockingConnectionPool(host=host, port=port or 26379, **own))
+            for host, port in url.hosts
+        ]
+        client: Redis = manager.master_for(name, connection_pool_class=MasterPool, **pool)
+        # else it closes its connections when it is collected, for which redis-py takes a lock
+        client.auto_close_connection_pool = False
+        return client
+
+    return make
 
 
-def _cluster(url: StoreURL, connection: dict[str, Any], shown: str) -> Callable[[], Client]:
+def _cluster(url: StoreURL, tls: bool, shown: str) -> Callable[[], Client]:
     if url.path not in ("", "/", "/0"):
         raise ConfigurationError(f"{shown!r} has a path; a cluster has no databases, so leave it out")
-    hosts = url.hosts or [("localhost", None)]
-    return lambda: RedisCluster(
-        startup_nodes=[ClusterNode(host, port or 6379) for host, port in hosts],
-        max_connections=url.options.get("max_connections", CONNECTIONS),
-        retry=_retry_once()["retry"],
-        **connection,
-    )
+    hosts, limit = url.hosts or [("localhost", None)], url.options.get("timeout", READ_SECONDS)
+    arguments = {**_pool(url, SSLConnection if tls else Connection), **_connection(url), **_tcp(url, tls)}
+    # RedisCluster takes a class of pools only along with a URL, and drops some arguments of TLS before redis-py 6.
+    pool_class: Any = functools.partial(BlockingConnectionPool, **arguments)
+
+    def make() -> Client:
+        rest = random.sample(hosts, len(hosts))
+        while True:
+            host, port = rest.pop()
+            # One host that hangs must leave time to ask the others.
+            share = deadline.set(time.monotonic() + seconds_left(limit) / (len(rest) + 1))
+            try:
+                return ClusterClient(
+                    url=f"redis://{f'[{host}]' if ':' in host else host}:{port or 6379}",
+                    connection_pool_class=pool_class,
+                    retry=Retry(NoBackoff(), 0),
+                    protocol=2,
+                    **_NO_MORE_TRIES,
+                )
+            except (RedisError, RedisClusterException, OSError):
+                if not rest:
+                    raise
+            finally:
+                deadline.reset(share)
+
+    return make
 
 
 def _database(path: str, shown: str) -> int:
-    text = path.removeprefix("/") or "0"
-    if not (text.isascii() and text.isdigit()) or len(text) > 5:
-        raise ConfigurationError(f"the path of {shown!r} is no database; write its number, such as /0")
-    return int(text)
+    try:
+        return _database_number(path.removeprefix("/") or "0")
+    except ValueError:
+        raise ConfigurationError(f"the path of {shown!r} is no database; write its number, such as /0") from None

@@ -1,110 +1,351 @@
-"""redis-py clients and pools that do nothing besides a command's sending and its answer's reading.
+"""What redis-py's connections and pools do not do by themselves: keep to one limit of time, and bear interruption.
 
-Before each command redis-py's own pools ask the socket whether it is in order, and its
-client times, counts and wraps the call: a third of the whole. Here a connection that
-was dropped is noticed when it is used, and then tried once more.
+A call can be broken off at any point: by a time-out, a signal handler, ``gevent.Timeout``, a killed
+greenlet, an exception set in a thread from outside. redis-py then puts the connection back into its pool,
+also one whose answer may still come, or one that has not logged in yet. The next command on it would
+get the answer of another one, and a visitor another visitor's session. Both classes here are mixed into
+redis-py's own connection classes, which take such subclasses as ``connection_class``.
 """
 
 from __future__ import annotations
 
+import functools
 import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Any
 
-from redis import ConnectionPool, Redis
+from redis.connection import BlockingConnectionPool, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.sentinel import SentinelConnectionPool
 
+_LEAST_SECONDS = 0.001
+"""A socket takes a time-out of 0 as "do not wait", and answers with another error."""
 
-class KeptConnections(ConnectionPool):
-    """A pool whose connections are taken as they were left; who finds none free waits for one."""
+_SLACK_SECONDS = 0.02
 
-    def reset(self) -> None:
-        """Begin without connections: when made, and in a forked process."""
-        # One for each connection that may be in use; taking one and putting it back is a call into C. The class is
-        # looked up here, since gevent may have put another there after the application was loaded.
-        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(self.max_connections):
-            self._places.put(None)
-        self._longest_wait = self.connection_kwargs["socket_connect_timeout"]
-        super().reset()
+deadline: ContextVar[float | None] = ContextVar("session_mw_redis_deadline", default=None)
+"""When the present operation has to be over, by ``time.monotonic()``; None for no limit of ours."""
 
-    def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> Any:
-        """Take a connection, which connects by itself when it is used.
+
+def seconds_left(limit: float) -> float:
+    """How long the next step may take: until the deadline, and at most ``limit``."""
+    end = deadline.get()
+    return limit if end is None else max(min(limit, end - time.monotonic()), _LEAST_SECONDS)
+
+
+class NoPlaceError(RedisConnectionError):
+    """All connections of a pool were in use until the deadline. The server may be well."""
+
+
+class Guarded:
+    """Mixed into a connection: one that owes an answer, or is half connected, is closed before it is used again."""
+
+    _owed = 0
+    """Answers that were asked for and have not been read."""
+    _is_ready = False
+    """Connected, logged in, and the database selected."""
+    _is_greeting = False
+
+    def connect(self) -> None:
+        """Make sure that a command can be sent; a pool does this whenever it hands out a connection."""
+        if self._is_ready and not self._owed:
+            return
+        self.disconnect()
+        self._is_greeting = True
+        try:
+            super().connect()  # type: ignore[misc]
+        finally:
+            self._is_greeting = False
+        self._is_ready = True
+
+    def disconnect(self, *args: Any, **named: Any) -> None:
+        """Close the connection, and forget what it owes."""
+        # In this order: broken off in the middle, it still counts as one to be closed.
+        self._is_ready = False
+        super().disconnect(*args, **named)  # type: ignore[misc]
+        self._owed = 0
+
+    def send_command(self, *args: Any, **named: Any) -> None:
+        """Send a command."""
+        if not (self._is_ready or self._is_greeting):
+            self.connect()
+        self._owed += 1
+        super().send_command(*args, **named)  # type: ignore[misc]
+
+    def pack_commands(self, commands: Iterable[Any]) -> Any:
+        """Pack the commands of a pipeline, which are sent next."""
+        commands = list(commands)
+        if not (self._is_ready or self._is_greeting):
+            self.connect()
+        self._owed += len(commands)
+        return super().pack_commands(commands)  # type: ignore[misc]
+
+    def read_response(self, *args: Any, **named: Any) -> Any:
+        """Read an answer."""
+        try:
+            answer = super().read_response(*args, **named)  # type: ignore[misc]
+        except ResponseError:
+            self._owed -= 1
+            raise
+        self._owed -= 1
+        return answer
+
+
+class Timed(Guarded):
+    """Mixed into a connection: whatever it waits for, it waits until the deadline only."""
+
+    connect_seconds = 2.0
+    read_seconds = 2.0
+
+    @property
+    def socket_connect_timeout(self) -> float:
+        """How long connecting may take from now on."""
+        return seconds_left(self.connect_seconds)
+
+    @socket_connect_timeout.setter
+    def socket_connect_timeout(self, _: object) -> None:
+        """redis-py sets it from its own arguments; the class knows better."""
+
+    @property
+    def socket_timeout(self) -> float:
+        """How long reading and writing may take from now on, a TLS handshake too."""
+        return seconds_left(self.read_seconds)
+
+    @socket_timeout.setter
+    def socket_timeout(self, _: object) -> None:
+        """As above."""
+
+    def can_read(self, timeout: float = 0) -> bool:
+        """Whether something has come: never, where nothing is owed.
+
+        A pool asks this before it hands out a connection, to find one that is not in order. That costs a tenth of a
+        command, and a dropped connection is found, and tried again, when it is used.
+        """
+        return bool(self._owed) and bool(super().can_read(timeout))  # type: ignore[misc]
+
+    def _connect(self) -> Any:
+        # The method that redis-py leaves to each kind of connection. Its parsers wait anew for each piece of an answer.
+        return TimedSocket(super()._connect(), self.read_seconds)  # type: ignore[misc]
+
+
+class TimedSocket:
+    """A socket that waits until the deadline, however many pieces come one by one."""
+
+    def __init__(self, socket: Any, limit: float) -> None:
+        self._socket = socket
+        self._limit = limit
+        self._waits = True
+        self._set = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """redis-py asks for 0 to see whether something has come; how long to wait otherwise is not its business."""
+        self._waits = seconds != 0
+        if not self._waits:
+            self._set = 0.0
+            self._socket.settimeout(0)
+
+    def recv(self, size: int) -> bytes:
+        self._wait()
+        return self._socket.recv(size)  # type: ignore[no-any-return]
+
+    def recv_into(self, buffer: Any, *args: Any) -> int:
+        self._wait()
+        return self._socket.recv_into(buffer, *args)  # type: ignore[no-any-return]
+
+    def sendall(self, data: bytes) -> None:
+        self._wait()
+        self._socket.sendall(data)
+
+    def _wait(self) -> None:
+        if self._waits:
+            left = seconds_left(self._limit)
+            # Each setting is a call of the system; most commands are over before it would make a difference.
+            if abs(left - self._set) > _SLACK_SECONDS:
+                self._socket.settimeout(left)
+                self._set = left
+
+
+@functools.cache
+def guarded(connection_class: type) -> type:
+    """The class of connections, with :class:`Guarded`."""
+    if issubclass(connection_class, Guarded):
+        return connection_class
+    return type(f"Guarded{connection_class.__name__}", (Guarded, connection_class), {})
+
+
+def timed(connection_class: type, connect_seconds: float, read_seconds: float) -> type:
+    """The class of connections, with :class:`Timed` and these limits."""
+    limits = {"connect_seconds": connect_seconds, "read_seconds": read_seconds}
+    return type(f"Timed{connection_class.__name__}", (Timed, connection_class), limits)
+
+
+class _Ticket:
+    """One that waits for a place."""
+
+    def __init__(self) -> None:
+        # Looked up here, since gevent may have put another there after the application was loaded.
+        self.given = threading.Lock()
+        self.given.acquire()
+        self.connection: Any = None
+
+
+class Places:
+    """The queue of a ``BlockingConnectionPool``: places, with an idle connection or without one, last in, first out.
+
+    Who waits is served in turn and no longer than until the deadline. Each step is one call into C:
+    an exception from outside finds no lock held that another thread would wait for, and a fork neither.
+    ``queue.LifoQueue`` holds one in Python; ``queue.SimpleQueue`` lets a thread starve, and then waits for ever.
+
+    Attributes:
+        queue: The free places: a connection each, or None. redis-py looks for idle connections here.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self.queue: list[Any] = []
+        self._size = maxsize
+        self._waiting: deque[_Ticket] = deque()
+        self._is_abandoned = False
+
+    def put_nowait(self, connection: Any) -> None:
+        """Give a place back, with its connection or without one.
 
         Raises:
-            redis.ConnectionError: None was given back in time.
+            queue.Full: All places are free already.
         """
-        self._checkpid()
-        try:
-            self._places.get(timeout=self._longest_wait)
-        except queue.Empty:
-            raise RedisConnectionError("all connections were in use for too long") from None
-        with self._lock:
-            connection = self._available_connections.pop() if self._available_connections else self.make_connection()
-            self._in_use_connections.add(connection)
-        return connection
-
-    def release(self, connection: Any) -> None:
-        """Give a connection back; one to a former master or of a parent process goes."""
-        with self._lock:
-            self._in_use_connections.discard(connection)
-            if self.owns_connection(connection):
-                self._available_connections.append(connection)
-            else:
-                self._created_connections -= 1
+        if self._is_abandoned:
+            if connection is not None:
                 connection.disconnect()
-        self._places.put(None)
+            return
+        if len(self.queue) >= self._size:
+            raise queue.Full
+        self.queue.append(connection)
+        self._match()
 
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take a place.
 
-class KeptMasterConnections(KeptConnections, SentinelConnectionPool):
-    """The same, to the master that Sentinels name; they are asked by ``connect()`` only."""
+        Returns:
+            Its connection; None if it has none yet.
 
-    def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> Any:
-        """Take a connection that is connected."""
-        connection = super().get_connection()
-        try:
-            connection.connect()
-        except BaseException:
-            self.release(connection)
-            raise
-        return connection
-
-
-class LeanRedis(Redis):
-    """A client that answers with what the server said: bytes, numbers and lists."""
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Send a command and read its answer; again, if the connection drops. So it has to bear being sent twice."""
-        connection: Any = self.connection_pool.get_connection()
-        try:
-            command = _packed(args)
+        Raises:
+            NoPlaceError: No place became free in time.
+        """
+        if not self._waiting:
             try:
-                return _answer(connection, command)
-            except RedisConnectionError:
+                return self.queue.pop()
+            except IndexError:
+                pass  # none is free
+        ticket = _Ticket()
+        self._waiting.append(ticket)
+        # After it was added, so that whoever comes second, this one or one that gives a place back, sees both.
+        self._match()
+        if self._is_abandoned or ticket.given.acquire(timeout=_wait(timeout) if block else 0):
+            return ticket.connection
+        try:
+            self._waiting.remove(ticket)
+        except ValueError:  # it was given one at the last moment
+            if ticket.given.acquire(timeout=_LEAST_SECONDS):
+                return ticket.connection
+        raise NoPlaceError("all connections were in use for too long")
+
+    def disconnect_idle(self) -> None:
+        """Close the idle connections; their places stay."""
+        taken = []
+        while self.queue:
+            # Taken out first, so that no other thread begins to use one meanwhile.
+            taken.append(self._pop(self.queue))
+        for connection in taken:
+            if connection is not None:
                 connection.disconnect()
-                # not left to the sending, which does not ask Sentinels where the master is now
-                connection.connect()
-                return _answer(connection, command)
-        except ResponseError:
-            raise
-        except BaseException:
-            # its answer may still come, and would be taken for the next command's
-            connection.disconnect()
-            raise
-        finally:
-            self.connection_pool.release(connection)
+            self.put_nowait(connection)
+
+    def abandon(self) -> None:
+        """Close the idle connections, and from now on each one that comes back; nobody waits any more."""
+        self._is_abandoned = True
+        while self.queue:
+            self.put_nowait(self._pop(self.queue))
+        while self._waiting:
+            ticket = self._pop(self._waiting)
+            if ticket is not None:
+                ticket.given.release()
+
+    def _match(self) -> None:
+        while self._waiting:
+            try:
+                connection = self.queue.pop()
+            except IndexError:
+                return
+            try:
+                ticket = self._waiting.popleft()
+            except IndexError:
+                # it gave up; see whether another one came, who may have missed this place
+                self.queue.append(connection)
+                continue
+            ticket.connection = connection
+            ticket.given.release()
+
+    @staticmethod
+    def _pop(several: Any) -> Any:
+        try:
+            return several.pop()
+        except IndexError:  # another thread took the last one
+            return None
 
 
-def _packed(words: tuple[str | bytes | int, ...]) -> bytes:
-    """A command in the Redis protocol; redis-py's own way takes three times as long."""
-    parts = [b"*%d\r\n" % len(words)]
-    for word in words:
-        text = word if isinstance(word, bytes) else str(word).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
-    return b"".join(parts)
+def _wait(limit: float | None) -> float:
+    """How long a lock may be waited for; -1 is for ever."""
+    end = deadline.get()
+    left = -1.0 if end is None else max(end - time.monotonic(), 0)
+    if limit is None:
+        return left
+    return limit if left < 0 else min(limit, left)
 
 
-def _answer(connection: Any, command: bytes) -> Any:
-    connection.send_packed_command([command])
-    return connection.read_response()
+class MasterPool(BlockingConnectionPool, SentinelConnectionPool):
+    """redis-py's pool for the master that Sentinels name, which waits for a place as its blocking pool does."""
+
+    def __init__(self, service_name: str, sentinel_manager: Any, **named: Any) -> None:
+        super().__init__(service_name=service_name, sentinel_manager=sentinel_manager, **named)  # type: ignore[no-untyped-call]
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close the connections; redis-py before 7 has no blocking pool that leaves those in use."""
+        if inuse_connections:
+            super().disconnect()
+        else:
+            self.pool.disconnect_idle()
+
+
+def fresh_pool(pool: Any) -> Any:
+    """A pool as a ready client's, with guarded connections and without any made yet.
+
+    Returns:
+        ``pool`` itself where it is of a kind of its own: with client-side caching, with a provider of
+        credentials that has it in its books, or of a class that is not redis-py's.
+    """
+    kind, named = type(pool), dict(pool.connection_kwargs)
+    is_plain = kind in (ConnectionPool, BlockingConnectionPool, SentinelConnectionPool)
+    if not is_plain or named.get("credential_provider") is not None or getattr(pool, "cache", None) is not None:
+        return pool
+    named.update(connection_class=guarded(pool.connection_class), max_connections=pool.max_connections)
+    if kind is BlockingConnectionPool:
+        named.update(timeout=pool.timeout, queue_class=Places)
+    if kind is SentinelConnectionPool:
+        del named["connection_pool"]
+        named.update(service_name=pool.service_name, sentinel_manager=pool.sentinel_manager)
+        named.update(is_master=pool.is_master, check_connection=pool.check_connection)
+    return kind(**named)
+
+
+def abandon(pool: Any) -> None:
+    """Close a pool's idle connections; those in use are closed when they come back, or when they are forgotten."""
+    places = getattr(pool, "pool", None)
+    if isinstance(places, Places):
+        places.abandon()

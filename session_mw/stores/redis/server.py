@@ -1,57 +1,93 @@
-"""What is said to Redis, and what its answers mean: one error for all that can go wrong."""
+"""What is said to Redis, and what its answers mean: one limit of time, one more try, one kind of error."""
 
 from __future__ import annotations
 
+import logging
+import os
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
-from redis import Redis
+from redis import Redis, connection
+from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoScriptError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 
-from session_mw.exceptions import ConfigurationError, StoreError
-from session_mw.stores.redis.clients import Client, close
+from session_mw.exceptions import ConfigurationError, StoreError, kind_of
+from session_mw.stores.redis.clients import Client, ClusterClient, close, location_of_client, secrets_of_client
+from session_mw.stores.redis.connections import NoPlaceError, abandon, deadline, fresh_pool
+from session_mw.stores.redis.errors import DRIVER_ERRORS, WrongServerError, failed, is_read_only, says_wrong_type
 from session_mw.stores.redis.scripts import Script
 from session_mw.stores.redis.values import HEADER_LENGTH
 
-_DRIVER_ERRORS = (RedisError, RedisClusterException, OSError)
-# redis-py reads numbers in answers that may be no Redis's: a wrong port, a proxy.
-_ANSWER_ERRORS = (*_DRIVER_ERRORS, ValueError)
+logger = logging.getLogger("session_mw")
+
+T = TypeVar("T")
+
 _ASKED_AT_ONCE = 500
+_USUAL_TIMEOUT = getattr(connection, "DEFAULT_SOCKET_TIMEOUT", None)
+"""redis-py waits for ever by default, until its version 8."""
+
+
+_ONCE_MORE = Retry(NoBackoff(), 1, (RedisConnectionError, WrongServerError))
+"""A dropped connection, or one to a former master, is tried again at once; silence is not."""
 
 
 class Server:
     """A server, or a cluster of them.
 
+    Each process has a client of its own: what another thread held while the process was forked, a lock or
+    a connection, stays with the parent. And whenever a call was broken off or not answered, the client's connections
+    are given up for new ones, so that no late answer, lost place or next stale connection is left.
+
     Args:
-        client: A redis-py client that returns bytes, or a function that makes it at the first use.
+        make: Makes a client that returns bytes; called at the first use, and again as said above.
+        timeout: Seconds that an operation may take; None leaves it to a ready client's own limits.
+        where: The hosts, for messages; empty if the client tells.
+        secrets: What no message may show, beside what the client tells.
+        client: A ready client.
 
     Raises:
-        ConfigurationError: The client is none, or decodes responses.
         StoreError: From every method: the server failed; redis-py's error is the cause.
     """
 
-    def __init__(self, client: Client | Callable[[], Client]) -> None:
-        self._client: Any = None
-        if isinstance(client, (Redis, RedisCluster)):
-            self._client = _returning_bytes(client)
-        elif callable(client):
-            self._connect = client
+    def __init__(
+        self,
+        make: Callable[[], Client],
+        timeout: float | None = None,
+        where: str = "",
+        secrets: tuple[str, ...] = (),
+        client: Client | None = None,
+    ) -> None:
+        self._make = make
+        self.client = client
+        """The client that was given or made last."""
+        self._timeout = timeout
+        self._where = where
+        self._secrets = secrets
+        self._clients: dict[int, Client] = {}
+        """The client of this process, under its id."""
+        self._inherited: list[Client] = []
+
+    def begin(self) -> None:
+        """Start an operation, whose commands together have to be over within the time-out."""
+        if self._timeout is not None:
+            deadline.set(time.monotonic() + self._timeout)
         else:
-            raise ConfigurationError(
-                f"a redis-py client is needed, not {type(client).__name__}; see RedisStore.from_url"
-            )
+            deadline.set(None)
 
     def call(self, *command: str | bytes | int) -> Any:
         """Send a command; its answer."""
-        client = self._client or self._open()
-        try:
-            return client.execute_command(*command)
-        except _ANSWER_ERRORS as error:
-            raise _failed(error) from error
+        return self._ask(lambda client: client.execute_command(*command))
 
     def run(self, script: Script, keys: list[str], *args: str | bytes | int) -> Any:
-        """Run a script, whose text is sent where the server has not seen it; its answer."""
+        """Run a script, whose text is sent where the server has not seen it; its answer.
+
+        redis-py's ``Script`` would have every node of a cluster load it, also one that is down.
+        """
         try:
             return self.call("EVALSHA", script.sha, len(keys), *keys, *args)
         except StoreError as error:
@@ -60,34 +96,100 @@ class Server:
         return self.call("EVAL", script.text, len(keys), *keys, *args)
 
     def headers(self, names: list[str]) -> Iterator[bytes]:
-        """The beginnings of several values; empty where there is none, or no string."""
-        client = self._client or self._open()
+        """The beginnings of several values; empty where there is none, or no string.
+
+        Each round trip may take the time-out.
+        """
         for start in range(0, len(names), _ASKED_AT_ONCE):
-            pipeline = client.pipeline(transaction=False)
-            for name in names[start : start + _ASKED_AT_ONCE]:
-                pipeline.getrange(name, 0, HEADER_LENGTH - 1)
-            try:
-                answers = pipeline.execute(raise_on_error=False)
-            except _ANSWER_ERRORS as error:
-                raise _failed(error) from error
-            yield from map(_header, answers)
+            asked = names[start : start + _ASKED_AT_ONCE]
+            self.begin()
+            answers = self._ask(lambda client, asked=asked: _beginnings(client, asked))  # type: ignore[misc]
+            yield from map(self._header, answers)
 
     def is_cluster(self) -> bool:
         """Whether keys are spread over several servers."""
-        return isinstance(self._client or self._open(), RedisCluster)
+        return self._ask(lambda client: isinstance(client, RedisCluster))
 
     def close(self) -> None:
         """Close the connections, and the client that was given."""
-        if self._client is not None:
-            close(self._client)
+        client = self._clients.pop(os.getpid(), None)
+        if client is not None:
+            close(client)
 
-    def _open(self) -> Any:
+    def _ask(self, ask: Callable[[Any], T]) -> T:
+        def attempt() -> T:
+            client = self._clients.get(os.getpid())
+            if client is None:
+                client = self._open()
+            try:
+                return ask(client)
+            except NoPlaceError:
+                raise
+            except ResponseError as error:
+                if not is_read_only(error):
+                    raise
+                self._give_up(client)
+                raise WrongServerError(str(error)) from error
+            except BaseException:
+                self._give_up(client)
+                raise
+
         try:
-            # Without a lock: one that another thread holds during a fork stays locked in the child.
-            self._client = _returning_bytes(self._connect())
-        except _DRIVER_ERRORS as error:
-            raise _failed(error) from error
-        return self._client
+            return _ONCE_MORE.call_with_retry(attempt, _raise_if_final)
+        except WrongServerError as error:
+            raise self._failed(error) from error.__cause__
+        except DRIVER_ERRORS as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> StoreError:
+        where, secrets = self._where, self._secrets
+        if not where and self.client is not None:
+            where = ", ".join(location_of_client(self.client, "").hosts)
+            secrets = secrets_of_client(self.client)
+        return failed(error, where, secrets)
+
+    def _open(self) -> Client:
+        # Without a lock, which another thread may hold during a fork. Of two clients that are made at once one is used.
+        for process in list(self._clients):
+            if process != os.getpid():
+                self._inherit(self._clients.pop(process, None))
+        self.client = self._clients.setdefault(os.getpid(), self._make())
+        return self.client
+
+    def _inherit(self, client: Client | None) -> None:
+        """Drop the client of a parent process, which closes this process's ends of its connections."""
+        if isinstance(client, RedisCluster) and not isinstance(client, ClusterClient):
+            # This one would take a lock when it is collected, held perhaps during the fork.
+            self._inherited.append(client)
+
+    def _give_up(self, client: Client) -> None:
+        if self._clients.get(os.getpid()) is client:
+            self._clients.pop(os.getpid(), None)
+        for pool in _pools_of(client):
+            abandon(pool)
+
+    def _header(self, answer: Any) -> bytes:
+        if isinstance(answer, Exception):
+            if says_wrong_type(answer):
+                return b""
+            raise self._failed(answer) from answer
+        return bytes_in(answer)
+
+
+def from_client(client: Client | Callable[[], Client]) -> Server:
+    """The server of a ready client, or of a function that makes one.
+
+    Raises:
+        ConfigurationError: It is neither, or decodes responses.
+    """
+    if isinstance(client, (Redis, RedisCluster)):
+        _check(client)
+        ready = client
+        return Server(lambda: _equipped(ready), client=ready)
+    if callable(client):
+        make = client
+        return Server(lambda: _equipped(_check(make())))
+    raise ConfigurationError(f"a redis-py client is needed, not {kind_of(client)}; see RedisStore.from_url")
 
 
 def bytes_in(answer: Any) -> bytes:
@@ -103,7 +205,7 @@ def bytes_in(answer: Any) -> bytes:
 
 def is_wrong_type(error: StoreError) -> bool:
     """Whether a command failed because the value is no string."""
-    return _says_wrong_type(error.__cause__)
+    return says_wrong_type(error.__cause__)
 
 
 def is_refusal(error: StoreError) -> bool:
@@ -111,23 +213,51 @@ def is_refusal(error: StoreError) -> bool:
     return isinstance(error.__cause__, ResponseError)
 
 
-def _returning_bytes(client: Client) -> Client:
+def _check(client: Client) -> Client:
     if client.get_encoder().decode_responses:
         raise ConfigurationError("the Redis client decodes what it reads; make it with decode_responses=False")
+    if isinstance(client, RedisCluster):
+        settings: dict[str, Any] = client.get_connection_kwargs()
+    elif client.connection is not None:
+        raise ConfigurationError(
+            "the Redis client has one connection for all threads; leave out single_connection_client"
+        )
+    else:
+        settings = client.connection_pool.connection_kwargs
+    if settings.get("socket_timeout", _USUAL_TIMEOUT) is None:
+        logger.warning("the Redis client has no socket_timeout: a request may wait for ever for a server that hangs")
     return client
 
 
-def _header(answer: Any) -> bytes:
-    if isinstance(answer, Exception):
-        if _says_wrong_type(answer):
-            return b""
-        raise _failed(answer) from answer
-    return bytes_in(answer)
+def _equipped(client: Client) -> Client:
+    """A ready client with connections of its own, which bear being broken off."""
+    if isinstance(client, Redis):
+        pool = fresh_pool(client.connection_pool)
+        if pool is not client.connection_pool:
+            client.connection_pool = pool
+            # else a client that is collected closes it, for which redis-py takes a lock, held perhaps during a fork
+            client.auto_close_connection_pool = False
+    return client
 
 
-def _says_wrong_type(error: BaseException | None) -> bool:
-    return str(error).startswith("WRONGTYPE")
+def _raise_if_final(error: Exception) -> None:
+    if isinstance(error, (AuthenticationError, NoPlaceError)):
+        raise error
 
 
-def _failed(error: Exception) -> StoreError:
-    return StoreError(f"Redis failed: {type(error).__name__}")
+def _beginnings(client: Any, names: list[str]) -> list[Any]:
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.getrange(name, 0, HEADER_LENGTH - 1)
+    answers: list[Any] = pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        # a cluster's pipeline hands out what it should raise
+        if isinstance(answer, (RedisConnectionError, RedisTimeoutError)) or is_read_only(answer):
+            raise answer
+    return answers
+
+
+def _pools_of(client: Client) -> list[Any]:
+    if isinstance(client, RedisCluster):
+        return [node.redis_connection.connection_pool for node in client.get_nodes() if node.redis_connection]
+    return [client.connection_pool]

@@ -9,12 +9,10 @@ from typing import Any
 
 from session_mw.exceptions import StoreError
 from session_mw.protocols import Location, Record
-from session_mw.stores import stand_in
-from session_mw.stores.options import without_password
 from session_mw.stores.redis import scripts as lua
 from session_mw.stores.redis import values
-from session_mw.stores.redis.clients import Client, connector
-from session_mw.stores.redis.server import Server, bytes_in, is_refusal, is_wrong_type
+from session_mw.stores.redis.clients import Client, location_of_client, target
+from session_mw.stores.redis.server import Server, bytes_in, from_client, is_refusal, is_wrong_type
 from session_mw.stores.redis.values import Version
 from session_mw.stores.session_ids import is_key
 
@@ -34,23 +32,31 @@ class RedisStore:
     Each operation is one round trip; a second one keeps the index when a record with a
     principal is touched or deleted and, under Cluster, written, and looks closer when a
     record is not what it was when it was read; a touch under Cluster then takes a third. A
-    connection that drops is tried once more; that is safe for writing too, because a write
-    recognizes itself.
+    connection that drops, or leads to a replica, is tried once more; that is safe for writing too,
+    because a write recognizes itself. A call that gets no answer in time closes the idle
+    connections too, since what swallowed one has mostly swallowed all.
+
+    A forked process makes its own client; so does a call that was broken off (a signal handler,
+    ``gevent.Timeout``), whose connection may be owed an answer.
 
     Args:
-        client: A redis-py client that returns bytes, or a function that makes it at the
-            first use (a ``RedisCluster`` connects as soon as it is made). The store closes it.
+        client: A redis-py client that returns bytes, or a function that makes one: at the first use in each
+            process, and again after a failure (a ``RedisCluster`` connects as soon as it is made). The store takes it
+            over: it gives a ``Redis`` client a new pool of the same kind, and closes it. The client's own
+            time-outs and retries hold; one without a ``socket_timeout`` is warned of. Where a process forks while
+            it is in use, a ``RedisCluster`` has to come from a function.
         prefix: Stands before every key. Applications that share a server need different ones.
 
     Raises:
-        ConfigurationError: The client is none of redis-py's, or it decodes responses.
+        ConfigurationError: The client is none of redis-py's, it decodes responses, or it has a single connection.
     """
 
     def __init__(self, client: Client | Callable[[], Client], prefix: str = "session:") -> None:
-        self._server = Server(client)
+        self._shown = type(client).__name__
+        self._location: Location | None = None
+        self._server = from_client(client)
         self._prefix = prefix
         self._compares = True
-        self._shown = type(client).__name__
 
     @classmethod
     def from_url(cls, url: str, *, create: bool = True) -> RedisStore:
@@ -59,36 +65,51 @@ class RedisStore:
         ``redis://user:password@host:6379/0``, ``rediss://…`` (TLS),
         ``redis+sentinel://host:26379,host2:26379/master/0``, ``redis+cluster://host:6379,host2:6379``,
         and the same with ``valkey`` for ``redis``; ``rediss+sentinel`` and ``rediss+cluster`` use TLS.
+        ``redis+unix:///run/redis/redis.sock`` is a socket on this machine (option ``db``, 0).
         User and password are the server's; Sentinels that want one of their own need a client
         made by hand.
 
-        Options: ``prefix`` (``session:``), ``timeout`` and ``connect_timeout`` (2 seconds each),
-        ``max_connections`` (50), and with TLS ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``,
-        ``ssl_cert_reqs`` and ``ssl_check_hostname`` as in redis-py.
+        Options: ``prefix`` (``session:``), ``timeout`` (2 seconds) for all that an operation waits for: a free
+        connection, connecting, each answer, a second try; ``connect_timeout`` (2 seconds) for connecting
+        alone; ``max_connections`` (50), and with TLS ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``,
+        ``ssl_cert_reqs`` and ``ssl_check_hostname`` as in redis-py. How long the name of a host is looked up is
+        the system's business.
+
+        Args:
+            url: The server's.
+            create: There is nothing to create in Redis; taken since all stores take it.
 
         Raises:
             ConfigurationError: The URL has a mistake.
         """
-        connect, options = connector(url)
-        store = cls(connect, options.get("prefix", "session:"))
-        store._shown = without_password(url)
+        said = target(url)
+        store = cls(said.make, said.prefix)
+        store._shown, store._location = said.location.shown, said.location
+        store._server = Server(said.make, said.timeout, said.where, said.secrets)
         return store
+
+    @classmethod
+    def location_of(cls, url: str) -> Location:
+        """Where the store of a URL would be; the URL may have its password hidden.
+
+        Raises:
+            ConfigurationError: The URL has a mistake.
+        """
+        return target(url).location
+
+    def describe(self) -> Location:
+        """Where the store is; where a function makes the client, nothing is known before its first use."""
+        if self._location is not None:
+            return self._location
+        client = self._server.client
+        return Location("other", repr(self)) if client is None else location_of_client(client, repr(self))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._shown} prefix={self._prefix!r}>"
 
-    @classmethod
-    def location_of(cls, url: str) -> Location:
-        """Where the store is that a URL names."""
-        connector(url)
-        return stand_in.in_url(url)
-
-    def describe(self) -> Location:
-        """As :meth:`session_mw.protocols.LocatedStore.describe`."""
-        return stand_in.of_redis(self)
-
     def load(self, key: str) -> Record | None:
         """Read a record. A value that is none is a record without data."""
+        self._server.begin()
         try:
             value = self._server.call("GET", self._prefix + key)
         except StoreError as error:
@@ -110,6 +131,7 @@ class RedisStore:
 
     def touch(self, key: str, ttl: int) -> bool:
         """Let the record end ``ttl`` seconds from now."""
+        self._server.begin()
         now = int(time.time())
         ends = min(now + ttl, values.LATEST)
         head = self._touch(key, values.NOBODY, [], ends, ttl, now)
@@ -127,6 +149,7 @@ class RedisStore:
         if not is_key(key):
             # it could name the index
             return
+        self._server.begin()
         head = bytes_in(self._server.run(lua.DELETE, [self._prefix + key]) or b"")
         if owner := values.owner_in(head):
             self._server.call("ZREM", self._index(owner), key)
@@ -140,6 +163,8 @@ class RedisStore:
         owner, found = values.owner_of(principal), dict[str, bool]()
         for _ in range(_ROUNDS):
             now = int(time.time())
+            # A long list takes many round trips, each of which may take the time-out.
+            self._server.begin()
             listed = self._server.run(lua.LISTED, [self._index(owner)], now)
             new = [key for name in listed if (key := name.decode("ascii", "replace")) not in found]
             if not new:
@@ -155,6 +180,7 @@ class RedisStore:
     def _write(
         self, script: lua.Script, key: str, data: bytes, ttl: int, principal: str | None, version: bytes = b""
     ) -> bool:
+        self._server.begin()
         now = int(time.time())
         ends = min(now + ttl, values.LATEST)
         owner, keys = values.NOBODY, [self._prefix + key]

@@ -1,0 +1,57 @@
+"""A call that is broken off at one of the points where Python lets an exception in from outside."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+
+class BrokenOff(BaseException):
+    """What a request-timeout tool, ``gevent.Timeout`` or ``Greenlet.kill`` raises in the middle of a call."""
+
+
+def break_off(call: Callable[[], Any], at: int) -> bool:
+    """Call, and raise :class:`BrokenOff` at the line of that number, counting all lines that run.
+
+    Lines of finalizers are left alone, since Python only reports what is raised there.
+
+    Returns:
+        False if the call was over before.
+    """
+    lines = iter(range(at))
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line" and next(lines, None) is None and not _is_in_finalizer(frame):
+            sys.settrace(None)
+            raise BrokenOff
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except BrokenOff:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def everywhere(call: Callable[[], Any], step: int = 1) -> Iterator[int]:
+    """Break the call off at its first line, then at a later one, and so on to its end.
+
+    Yields:
+        The number of the line, each time after the call was broken off.
+    """
+    at = 0
+    while break_off(call, at):
+        yield at
+        at += step
+
+
+def _is_in_finalizer(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
