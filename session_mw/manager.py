@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from session_mw.backends.build import backend_of, cookie_of
 from session_mw.backends.principals import SessionInfo, end_sessions, indexed, list_sessions
+from session_mw.caller import place_of_caller
 from session_mw.config import SETTING_NAMES, settings_from_mapping, unknown_setting
 from session_mw.exceptions import ConfigurationError, kind_of
 from session_mw.headers import with_session_headers
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+_WITHOUT_KEY = (
+    "neither secret_key nor store is set, so each session is empty and every write to it is an error; set "
+    "secret_key=... (make one: python -m session_mw keygen) or store=..."
+)
+
 
 class SessionManager:
     """Opens sessions from requests and commits them as response headers.
@@ -31,7 +38,8 @@ class SessionManager:
     every setting is checked then.
 
     Args:
-        secret_key: Signs the cookie. None without a store: sessions can be read, as empty.
+        secret_key: Signs the cookie. None without a store: sessions can be read, as empty, and a
+            ``UserWarning`` says so.
         **settings: The fields of :class:`~session_mw.settings.Settings`.
 
     Attributes:
@@ -43,6 +51,8 @@ class SessionManager:
         ConfigurationError: A setting is wrong.
     """
 
+    _warns_without_key = True
+
     def __init__(self, secret_key: str | bytes | None = None, **settings: Unpack[SettingNames]) -> None:
         for name in settings:
             if name not in SETTING_NAMES:
@@ -53,6 +63,8 @@ class SessionManager:
         self._backend = backend_of(checked, cookie_of(checked), self.store)
         self._backend.manager = self
         self._is_null = isinstance(self._backend, NullBackend)
+        if self._is_null and self._warns_without_key:
+            warnings.warn_explicit(_WITHOUT_KEY, UserWarning, *place_of_caller())
         # Only a cookie that holds the session can be refreshed without a touch.
         self._refreshes_unread = self.store is None and checked.refresh_each_request
 
