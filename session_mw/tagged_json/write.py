@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from base64 import b64encode
+from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -116,7 +117,9 @@ def _instead_of(value: Any) -> str:
         return "bool(value)"
     if isinstance(value, Real):
         return "int(value)" if isinstance(value, Integral) else "float(value)"
-    if isinstance(value, (set, frozenset)):
+    if isinstance(value, (bytearray, memoryview)):
+        return "bytes(value)"
+    if isinstance(value, (set, frozenset, deque)):
         return "list(value)"
     # arrays of numpy and of others
     return "value.tolist()" if callable(getattr(value, "tolist", None)) else "a list, a dict, a str or a number"
