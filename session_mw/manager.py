@@ -70,7 +70,7 @@ class SessionManager:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Build a manager from Flask's config names, ours in lower case, and texts of an .ini file.
+        """Build a manager from Flask's config names, ours (``store`` or ``SESSION_STORE``), and texts of an .ini file.
 
         Raises:
             ConfigurationError: A name or a value is wrong.
