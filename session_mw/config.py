@@ -108,8 +108,9 @@ def settings_from_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
         if setting in settings:
             raise ConfigurationError(f"{setting} is given twice, as {name!r} and by its other name; keep one")
         settings[setting] = read
-    if settings.get("cookie_partitioned") is True and mapping.get("SESSION_COOKIE_SECURE") is False:
-        # Flask's default, which Werkzeug overrules.
+    secure_is_off = "SESSION_COOKIE_SECURE" in mapping and settings.get("cookie_secure") is False
+    if secure_is_off and settings.get("cookie_partitioned") is True:
+        # Flask has False by default, which Werkzeug overrules.
         settings["cookie_secure"] = True
     return settings
 
