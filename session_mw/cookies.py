@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import warnings
 from email.utils import formatdate
 from itertools import islice
 from typing import Literal, cast
 
-from webob.cookies import make_cookie
+with warnings.catch_warnings():
+    # WebOb 1.8 imports cgi, which warns on Python 3.11 and 3.12: `python -W error` could not import this package.
+    warnings.filterwarnings("ignore", "'cgi' is deprecated", DeprecationWarning)
+    from webob.cookies import make_cookie
 
 MAX_HEADER = 64 * 1024
 MAX_COOKIE = 4096

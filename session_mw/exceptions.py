@@ -17,6 +17,7 @@ process pools and error reporters; as with any exception of Python, the cause an
 
 from __future__ import annotations
 
+import builtins
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
@@ -119,7 +120,14 @@ def _restored(kind: type[SessionError], args: tuple[Any, ...], attributes: dict[
 
 def kind_of(value: object) -> str:
     """How a message names an object, whose own text may hold a secret."""
-    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type_name(value)}"
+
+
+def type_name(value: object) -> str:
+    """The name of an object's type, with its module where the name is nearly a builtin's: ``numpy.bool_``, say."""
+    kind = type(value)
+    like = getattr(builtins, kind.__name__.rstrip("_"), kind)
+    return kind.__name__ if like is kind else f"{kind.__module__}.{kind.__name__}"
 
 
 def item_path(key: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 from session_mw.backends.build import backend_of, codecs_of_other_settings, cookie_of
 from session_mw.backends.principals import SessionInfo, end_sessions, indexed, list_sessions
 from session_mw.backends.store import StoreBackend
+from session_mw.caller import place_of_caller
 from session_mw.config import SETTING_NAMES, settings_from_mapping, unknown_setting
 from session_mw.exceptions import ConfigurationError, kind_of
 from session_mw.headers import with_session_headers
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+_WITHOUT_KEY = (
+    "neither secret_key nor store is set, so each session is empty and every write to it is an error; set "
+    "secret_key=... (make one: python -m session_mw keygen) or store=..."
+)
+
 
 class SessionManager:
     """Opens sessions from requests and commits them as response headers.
@@ -34,7 +41,8 @@ class SessionManager:
     every setting is checked then.
 
     Args:
-        secret_key: Signs the cookie. None without a store: sessions can be read, as empty.
+        secret_key: Signs the cookie. None without a store: sessions can be read, as empty, and a
+            ``UserWarning`` says so.
         **settings: The fields of :class:`~session_mw.settings.Settings`.
 
     Attributes:
@@ -46,6 +54,8 @@ class SessionManager:
     Raises:
         ConfigurationError: A setting is wrong.
     """
+
+    _warns_without_key = True
 
     def __init__(self, secret_key: str | bytes | None = None, **settings: Unpack[SettingNames]) -> None:
         for name in settings:
@@ -59,12 +69,14 @@ class SessionManager:
         self._backend = backend_of(checked, cookie, self.store, self.notices)
         self._backend.manager = self
         self._is_null = isinstance(self._backend, NullBackend)
+        if self._is_null and self._warns_without_key:
+            warnings.warn_explicit(_WITHOUT_KEY, UserWarning, *place_of_caller())
         # Only a cookie that holds the session can be refreshed without a touch.
         self._refreshes_unread = self.store is None and checked.refresh_each_request
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Build a manager from Flask's config names, ours in lower case, and texts of an .ini file.
+        """Build a manager from Flask's config names, ours (``store`` or ``SESSION_STORE``), and texts of an .ini file.
 
         Raises:
             ConfigurationError: A name or a value is wrong.

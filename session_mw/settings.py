@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from numbers import Real
 from typing import Any, Literal, NoReturn, TypedDict
+from urllib.parse import quote
 
 from session_mw.cookies import DOMAIN, MAX_COOKIE, NAME, PATH
-from session_mw.exceptions import ConfigurationError, kind_of
+from session_mw.exceptions import ConfigurationError, kind_of, type_name
 from session_mw.protocols import STORE_METHODS, Store, is_store
 from session_mw.secret_keys import has_bytes, key_bytes, warn_if_weak
 
@@ -123,8 +125,9 @@ class Settings:
 
     def _check_types(self) -> None:
         for name in FLAGS:
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigurationError(f"{name} is True or False, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ConfigurationError(f"{name} is True or False, not {_shown(value)}")
         if not isinstance(self.salt, str) or not self.salt or not has_bytes(self.salt):
             raise ConfigurationError(f"salt is a non-empty str, not {self.salt!r}")
         if self.digest not in ("sha1", "sha256", "sha512"):
@@ -139,11 +142,13 @@ class Settings:
         _match("cookie_name", self.cookie_name, NAME, "letters, digits and !#$%&'*+-.^_`|~ (RFC 6265)")
         if len(self.cookie_name) > MAX_COOKIE // 4:
             raise ConfigurationError(f"cookie_name has {len(self.cookie_name)} characters; leave room for the value")
-        _match("cookie_path", self.cookie_path, PATH, "'/' and then printable ASCII without space and ';'")
-        if self.cookie_domain is not None:
-            _match("cookie_domain", self.cookie_domain, DOMAIN, "a host name such as 'example.com', or None")
+        path, domain = self.cookie_path, self.cookie_domain
+        _match("cookie_path", path, PATH, "'/' and then printable ASCII without space and ';'", normalized_path(path))
+        if domain is not None:
+            expected = "a host name such as 'example.com', or None"
+            _match("cookie_domain", domain, DOMAIN, expected, normalized_domain(domain))
         if not isinstance(self.cookie_secure, bool) and self.cookie_secure != "auto":
-            raise ConfigurationError(f"cookie_secure is True, False or 'auto', not {self.cookie_secure!r}")
+            raise ConfigurationError(f"cookie_secure is True, False or 'auto', not {_shown(self.cookie_secure)}")
         if self.cookie_samesite not in ("Lax", "Strict", "None", None):
             raise ConfigurationError(
                 f"cookie_samesite is 'Lax', 'Strict', 'None' or None to leave it out, not {self.cookie_samesite!r}"
@@ -184,24 +189,59 @@ class Settings:
             raise ConfigurationError("store_encryption=True needs a store and a secret_key")
 
 
-FLAGS = (
-    "cookie_httponly",
-    "cookie_partitioned",
-    "refresh_each_request",
-    "encrypt",
-    "store_encryption",
-)
+FLAGS = tuple(flag.name for flag in fields(Settings) if flag.type == "bool")
 
 
-def _match(name: str, value: object, pattern: re.Pattern[str], expected: str) -> None:
+def normalized_domain(domain: Any) -> Any:
+    """A cookie's domain as Werkzeug sends it: without a leading dot and a port, in ASCII (IDNA, RFC 3490).
+
+    Returns:
+        The value itself where that makes no domain of it.
+    """
+    if not isinstance(domain, str):
+        return domain
+    try:
+        text = re.sub(r":[0-9]*\Z", "", domain).lstrip(".").encode("idna").decode("ascii")
+    except UnicodeError:
+        return domain
+    return text if DOMAIN.fullmatch(text) else domain
+
+
+def normalized_path(path: Any) -> Any:
+    """A cookie's path as Werkzeug sends it: percent-encoded, what is so already left as it is.
+
+    Returns:
+        The value itself where that makes no path of it.
+    """
+    if not isinstance(path, str):
+        return path
+    try:
+        # What a path segment holds unencoded (https://url.spec.whatwg.org/#path-percent-encode-set), but for
+        # the semicolon, which ends the attribute.
+        text = quote(path, safe="%!$&'()*+,/:=@")
+    except UnicodeError:
+        return path
+    return text if PATH.fullmatch(text) else path
+
+
+def _shown(value: object) -> str:
+    # numpy 1 shows its booleans as True and False: nobody could tell what is wrong.
+    of_type = f" of type {type_name(value)}; write bool(value)"
+    return f"{value!r}{of_type}" if type(value).__name__.rstrip("_") == "bool" else repr(value)
+
+
+def _match(name: str, value: object, pattern: re.Pattern[str], expected: str, instead: object = None) -> None:
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise ConfigurationError(f"{name} is {expected}; {value!r} is not")
+        hint = f"; write {instead!r}" if isinstance(instead, str) and instead != value else ""
+        raise ConfigurationError(f"{name} is {expected}; {value!r} is not{hint}")
 
 
 def _seconds(name: str, value: Any) -> int:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     least = 0 if name == "leeway" else 1
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds <= MAX_LIFETIME:
+    # Real: numpy's whole numbers are no int.
+    is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
+    if not is_number or not least <= seconds <= MAX_LIFETIME:
         raise ConfigurationError(
             f"{name} is a timedelta or a number of seconds from {least} to {MAX_LIFETIME}; {value!r} is not"
         )

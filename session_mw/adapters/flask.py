@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from flask import Flask, Request, Response, has_request_context, request
+from flask import session as current_session
 from flask.sessions import NullSession as FlaskNullSession
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.datastructures import Headers
 
 from session_mw.config import settings_from_mapping
-from session_mw.exceptions import ConfigurationError, kind_of
+from session_mw.exceptions import ConfigurationError, StoreError, kind_of
+from session_mw.headers import with_session_headers
 from session_mw.manager import SessionManager, is_open, manager_of
 from session_mw.middleware import middleware_in
 from session_mw.session import NullSession, Session
+from session_mw.settings import normalized_path
+from session_mw.state import VARIES
 
 if TYPE_CHECKING:
     from typing import Self
@@ -29,14 +33,20 @@ _OPENED_BY = "session_mw_opened_by"
 SessionMixin.register(Session)
 
 
+class ConfiguredManager(SessionManager):
+    """A manager that is made from ``app.config``: Flask starts without a key, and a page may need none."""
+
+    _warns_without_key = False
+
+
 class FlaskSessions(SessionInterface):
     """What ``flask.session``, ``flash`` and Flask-Login work on.
 
-        app.session_interface = FlaskSessions()
+        FlaskSessions().init_app(app)
 
     Behind ``SessionMiddleware``, ``flask.session`` is the middleware's session, and the middleware
     commits it. Alone the interface opens and commits with ``sessions``, or else with a manager
-    made from ``app.config``, which is read when a request starts, as Flask does.
+    made from ``app.config``, which is read when a request starts, as Flask does, and by ``init_app``.
 
     Args:
         sessions: The manager; None: the one of a middleware around ``app.wsgi_app``, or the
@@ -47,7 +57,8 @@ class FlaskSessions(SessionInterface):
     def __init__(self, sessions: SessionManager | None = None, *, environ_key: str = "session") -> None:
         if sessions is not None and not isinstance(sessions, SessionManager):
             raise ConfigurationError(
-                f"sessions is a SessionManager, not {kind_of(sessions)}; FlaskSessions() reads app.config by itself"
+                f"sessions is a SessionManager, not {kind_of(sessions)}; FlaskSessions() reads app.config by itself, "
+                "and FlaskSessions().init_app(app) checks it at once"
             )
         self.sessions = sessions
         self.environ_key = environ_key
@@ -65,6 +76,19 @@ class FlaskSessions(SessionInterface):
         interface = cls(environ_key=environ_key)
         interface._config = app.config
         return interface
+
+    def init_app(self, app: Flask) -> None:
+        """Make it the application's session interface, and check the settings in ``app.config`` now.
+
+        They are read again when a request starts, so a key that is set later counts.
+
+        Raises:
+            ConfigurationError: A setting is wrong, or the store cannot be made.
+        """
+        if not isinstance(app, Flask):
+            raise ConfigurationError(f"init_app takes a Flask application, not {kind_of(app)}")
+        self.manager_for(app)
+        app.session_interface = self
 
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
         """The request's session; None where there is no secret key and no store."""
@@ -84,15 +108,34 @@ class FlaskSessions(SessionInterface):
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Commit the session, unless the middleware does.
 
+        Where the store fails and the application has an ``errorhandler(StoreError)``, the handler's answer
+        takes the response's place.
+
         Raises:
             NotSerializable: The session holds what cannot be written.
             CookieTooLarge: A browser would not keep the cookie.
-            StoreError: The store failed.
+            StoreError: The store failed, and there is no handler for it.
         """
         sessions = getattr(request, _OPENED_BY, None) if has_request_context() else self.manager_for(app)
-        if sessions is not None:
-            ours = cast("Session", session)
-            response.headers = Headers(sessions.respond(ours, list(response.headers)))
+        if sessions is None:
+            return
+        ours = cast("Session", session)
+        try:
+            headers = sessions.respond(ours, list(response.headers))
+        except StoreError as error:
+            # The test client's session_transaction() saves one that is not the request's: nobody sees a response.
+            if not has_request_context() or cast("Any", current_session)._get_current_object() is not session:
+                raise
+            # Flask saves the session with its page for the error, too, which would wait for the store once more.
+            setattr(request, _OPENED_BY, None)
+            # Flask itself asks no handler but that for 500 once the view has returned.
+            answer = app.make_response(app.handle_user_exception(error))
+            answer.headers = Headers(
+                with_session_headers(list(answer.headers), VARIES, accessed=True, name=sessions.cookie_name)
+            )
+            _replace(response, answer)
+        else:
+            response.headers = Headers(headers)
 
     def make_null_session(self, app: Flask) -> FlaskNullSession:
         """A session that reads as empty and refuses every writing, ``|=`` too."""
@@ -117,14 +160,30 @@ class FlaskSessions(SessionInterface):
         with self._making:
             made = self._made.get(app)
             if made is None or made[0] != settings:
-                made = self._made[app] = settings, SessionManager(**settings)
+                made = self._made[app] = settings, ConfiguredManager(**settings)
             return made[1]
 
 
 def _settings_from(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, with what Flask understands by an empty path or domain."""
-    left_out = {name for name in ("SESSION_COOKIE_PATH", "SESSION_COOKIE_DOMAIN") if not config.get(name)}
-    settings = settings_from_mapping({name: value for name, value in config.items() if name not in left_out})
-    settings.setdefault("cookie_path", config.get("APPLICATION_ROOT") or "/")
+    settings = settings_from_mapping(config)
+    if "cookie_path" not in settings:
+        root = settings["cookie_path"] = normalized_path(config.get("APPLICATION_ROOT") or "/")
+        if not isinstance(root, str) or not root.startswith("/"):
+            raise ConfigurationError(
+                f"APPLICATION_ROOT is the cookie's path where SESSION_COOKIE_PATH is not set, and begins with '/'; "
+                f"{root!r} does not"
+            )
     # A list that is changed in place would be equal to itself.
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+
+
+def _replace(response: Response, other: Response) -> None:
+    """Make a response, which Flask already holds, into another one."""
+    close = getattr(response.response, "close", None)
+    if close is not None:
+        response.call_on_close(close)
+    response.status, response.headers = other.status, other.headers
+    response.response, response.direct_passthrough = other.response, other.direct_passthrough
+    # Closed with the response that has it now.
+    other.response = ()
+    response.call_on_close(other.close)

@@ -93,5 +93,5 @@ def _keys(settings: Settings) -> tuple[bytes, list[bytes]]:
 def _encryption(setting: str) -> ModuleType:
     try:
         return import_module("session_mw.codecs.encrypted")
-    except ImportError as error:
+    except Exception as error:
         raise ConfigurationError(f"{setting}: {not_loaded(error, 'cryptography', 'encrypted')}") from error

@@ -161,7 +161,7 @@ def _inspect_encrypted(token: str, format_: Format) -> dict[str, Any]:
         return {**report, "problem": f"set {KEY_VARIABLE} to the key that encrypts"}
     try:
         from session_mw.codecs.encrypted import EncryptedCodec
-    except ImportError as error:
+    except Exception as error:
         raise not_loaded(error, "cryptography", "encrypted") from error
     codec = EncryptedCodec(key_bytes(KEY_VARIABLE, key), cookie_name=format_.cookie_name, salt=format_.salt)
     try:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from base64 import b64encode
+from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from email.utils import format_datetime
 from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]
+from numbers import Integral, Real
 from typing import Any
 from uuid import UUID
 
+from session_mw.exceptions import type_name
 from session_mw.tagged_json.limits import Refused, check_limits
 from session_mw.tagged_json.plain import is_plain, may_hold_tags, write_plain
 from session_mw.tagged_json.read import READERS
@@ -106,7 +109,20 @@ def _default(value: Any) -> Any:
         return _escape(dataclasses.asdict(value))
     if callable(getattr(value, "__html__", None)):
         return str(value.__html__())
-    raise Refused(f"{type(value).__name__} is no type that a session can hold; write a list, a dict, a str or a number")
+    raise Refused(f"{type_name(value)} is no type that a session can hold; write {_instead_of(value)}")
+
+
+def _instead_of(value: Any) -> str:
+    if type(value).__name__.rstrip("_") == "bool":
+        return "bool(value)"
+    if isinstance(value, Real):
+        return "int(value)" if isinstance(value, Integral) else "float(value)"
+    if isinstance(value, (bytearray, memoryview)):
+        return "bytes(value)"
+    if isinstance(value, (set, frozenset, deque)):
+        return "list(value)"
+    # arrays of numpy and of others
+    return "value.tolist()" if callable(getattr(value, "tolist", None)) else "a list, a dict, a str or a number"
 
 
 def _escape(value: Any) -> Any:

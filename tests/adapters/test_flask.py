@@ -22,9 +22,11 @@ from session_mw import (  # noqa: E402
     SessionManager,
     SessionMiddleware,
     SessionUnavailable,
+    StoreError,
 )
 from session_mw.adapters.flask import FlaskSessions  # noqa: E402
 from session_mw.flash import flash, pop_flashes  # noqa: E402
+from support.stores import Recording, unreachable  # noqa: E402
 
 KEY = "a-secret-key-of-32-characters-00"
 Wire = Callable[[Any], None]
@@ -340,6 +342,144 @@ def test_a_page_whose_session_cannot_be_saved_is_a_500_without_a_cookie() -> Non
     answer = app.test_client().get("/unsaved")
     assert answer.status_code == 500
     assert "Set-Cookie" not in answer.headers
+
+
+def sorry(error: StoreError) -> Any:
+    return f"sorry: {error}", 503, {"Retry-After": "10"}
+
+
+def on_a_store(store: Any) -> Any:
+    app = make_app()
+    app.session_interface = FlaskSessions(SessionManager(store=store))
+    app.register_error_handler(StoreError, sorry)
+
+    @app.get("/write")
+    def write() -> str:
+        flask.session["visits"] = 1
+        return "written"
+
+    return app
+
+
+@pytest.mark.parametrize("testing", [False, True])
+@pytest.mark.parametrize("failing", ["create", "update", "load"])
+def test_a_handler_for_store_error_answers_when_a_session_cannot_be_loaded_or_saved(
+    testing: bool, failing: str
+) -> None:
+    store = Recording(MemoryStore())
+    app = on_a_store(store)
+    app.testing = testing
+    client = app.test_client()
+    if failing != "create":
+        client.get("/visits")
+    store.fail(failing)
+    store.calls.clear()
+    answer = client.get("/visits")
+    assert (answer.status_code, answer.text, answer.headers["Retry-After"]) == (503, "sorry: the store is down", "10")
+    assert "Set-Cookie" not in answer.headers
+    assert answer.headers.getlist("Vary") == ["Cookie"]
+    assert answer.headers["Content-Length"] == str(len(answer.data))
+    assert store.calls.count(failing) == 1
+
+
+def test_a_page_that_does_not_touch_the_session_is_served_while_the_store_is_down() -> None:
+    assert on_a_store(unreachable()).test_client().get("/untouched").text == "untouched"
+
+
+def test_without_a_handler_a_failed_save_is_a_500_that_asks_the_store_once(caplog: pytest.LogCaptureFixture) -> None:
+    store = unreachable()
+    app = make_app()
+    app.session_interface = FlaskSessions(SessionManager(store=store))
+    app.testing = False
+    answer = app.test_client().get("/visits")
+    assert answer.status_code == 500
+    assert "Set-Cookie" not in answer.headers
+    assert store.calls == ["create"]
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [StoreError]
+
+
+def test_a_handler_for_500_may_answer_a_failed_save_too() -> None:
+    app = make_app()
+    app.session_interface = FlaskSessions(SessionManager(store=unreachable()))
+    app.testing = False
+
+    @app.errorhandler(500)
+    def fail(error: Any) -> Any:
+        return "sorry", 503 if isinstance(error.original_exception, StoreError) else 500
+
+    assert app.test_client().get("/visits").status_code == 503
+
+
+def test_a_handler_of_a_blueprint_answers_for_its_pages() -> None:
+    app = make_app()
+    app.session_interface = FlaskSessions(SessionManager(store=unreachable()))
+    shop = flask.Blueprint("shop", __name__, url_prefix="/shop")
+    shop.add_url_rule("/", view_func=lambda: flask.session.setdefault("a", "x"))
+    shop.register_error_handler(StoreError, sorry)
+    app.register_blueprint(shop)
+    assert app.test_client().get("/shop/").status_code == 503
+    with pytest.raises(StoreError):
+        app.test_client().get("/visits")
+
+
+def test_a_handler_that_fails_is_flasks_500() -> None:
+    app = on_a_store(unreachable())
+    app.testing = False
+    app.register_error_handler(StoreError, lambda error: 1 / 0)
+    answer = app.test_client().get("/visits")
+    assert (answer.status_code, "Set-Cookie" in answer.headers) == (500, False)
+
+
+def test_a_page_whose_place_another_takes_is_closed_once_and_so_is_the_other() -> None:
+    closed = []
+
+    class Body:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield self.name.encode()
+
+        def close(self) -> None:
+            closed.append(self.name)
+
+    app = on_a_store(unreachable())
+    app.register_error_handler(StoreError, lambda error: flask.Response(Body("handler"), 503))
+
+    @app.get("/body")
+    def body() -> Any:
+        flask.session["a"] = 1
+        response = flask.Response(Body("page"), headers={"X-Page": "1", "Set-Cookie": "other=1"})
+        response.call_on_close(lambda: closed.append("function"))
+        return response
+
+    answer = app.test_client().get("/body")
+    assert (answer.status_code, answer.data) == (503, b"handler")
+    assert not {"X-Page", "Set-Cookie"} & set(answer.headers.keys())
+    answer.close()
+    assert sorted(closed) == ["function", "handler", "page"]
+
+
+def test_a_session_transaction_that_cannot_be_saved_raises_whatever_handlers_there_are() -> None:
+    client = on_a_store(unreachable()).test_client()
+    with pytest.raises(StoreError), client.session_transaction() as session:
+        session["visits"] = 1
+
+
+# Templates
+
+
+@pytest.mark.parametrize("name", ["id", "created", "principal", "new", "permanent"])
+def test_in_a_template_brackets_show_what_is_kept_in_the_session_and_a_point_may_not(app: Any, name: str) -> None:
+    @app.get("/template")
+    def template() -> str:
+        flask.session[name] = "kept"
+        flask.session["user"] = "Ada"
+        return flask.render_template_string(
+            f"{{{{ session['{name}'] }}}} {{{{ session.{name} == 'kept' }}}} {{{{ session.user }}}}"
+        )
+
+    assert app.test_client().get("/template").text == "kept False Ada"
 
 
 def test_behind_the_middleware_the_session_is_the_very_one_in_the_environ() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import sys
+import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -536,3 +539,18 @@ def test_what_a_failed_try_did_to_the_session_goes_with_it_unless_an_outer_layer
     with session_transaction(app) as session:
         session["cart"] = []
     assert app.get("/").json == expected
+
+
+def test_the_first_example_of_the_page_shows_its_messages_and_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "pyramid.md").read_text(encoding="utf-8")
+    monkeypatch.setenv("SECRET_KEY", KEY)
+    module = types.ModuleType("session_mw_pyramid_page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(page.partition("```python\n")[2].partition("```")[0], vars(module))
+    client = webtest.TestApp(vars(module)["app"])
+    answers = [client.get("/") for _ in range(20)]
+    assert [answer.json["messages"] for answer in answers] == [[], *[["Welcome back."]] * 19]
+    sizes = [len(answer.headers["Set-Cookie"]) for answer in answers]
+    assert max(sizes) - min(sizes) < 20
+    with session_transaction(client, SessionManager(KEY)) as session:
+        assert "_flashes" not in session

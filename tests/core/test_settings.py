@@ -130,6 +130,52 @@ def test_the_message_shows_the_bad_value(name):
         assert repr(value) in str(caught.value) or str(len(value)) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "instead"),
+    [
+        ({"cookie_domain": "example.com:5000"}, "write 'example.com'"),
+        ({"cookie_domain": "bücher.example"}, "write 'xn--bcher-kva.example'"),
+        ({"cookie_path": "/my app"}, "write '/my%20app'"),
+        ({"cookie_path": "/café"}, "write '/caf%C3%A9'"),
+    ],
+)
+def test_a_domain_or_path_that_could_be_written_otherwise_is_refused_with_that(settings, instead):
+    with pytest.raises(ConfigurationError, match=f"; {instead}$"):
+        SessionManager(KEY, **settings)
+
+
+@pytest.mark.parametrize("name", ["encrypt", "cookie_secure", "cookie_httponly", "refresh_each_request"])
+def test_a_boolean_of_numpy_is_refused_by_its_type(name):
+    numpy = pytest.importorskip("numpy")
+    with pytest.raises(ConfigurationError, match=rf"^{name} is True.* of type numpy\.bool_?; write bool\(value\)$"):
+        SessionManager(KEY, **{name: numpy.bool_(True)})
+
+
+def test_a_number_of_numpy_is_a_number_of_seconds():
+    numpy = pytest.importorskip("numpy")
+    assert Settings(KEY, lifetime=numpy.int64(60), leeway=numpy.float32(1.5)).lifetime_seconds == 60
+
+
+def test_neither_a_key_nor_a_store_is_warned_of_at_the_line_that_builds():
+    for build in (SessionManager, lambda: SessionMiddleware(print), lambda: SessionManager.from_mapping({})):
+        with pytest.warns(UserWarning, match=r"neither secret_key nor store is set.* set secret_key=") as caught:
+            build()
+        assert [(warning.filename, warning.category) for warning in caught] == [(__file__, UserWarning)]
+
+
+@pytest.mark.parametrize("settings", [{"secret_key": KEY}, {"store": "memory://"}])
+def test_a_key_or_a_store_is_enough_to_build_without_a_warning(settings):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert SessionManager(**settings).settings
+
+
+def test_the_package_is_imported_without_a_warning():
+    command = [sys.executable, "-W", "error", "-c", "import session_mw; print(session_mw.SessionManager.__name__)"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("SessionManager\n", "", 0)
+
+
 @pytest.mark.parametrize("store", [Settings, dict])
 def test_the_class_of_a_store_is_no_store(store):
     with pytest.raises(ConfigurationError, match=f"store is a URL or an object.*not the class {store.__name__}"):

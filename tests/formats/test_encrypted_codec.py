@@ -373,10 +373,19 @@ def test_threads_share_a_codec() -> None:
         assert all(pool.map(work, range(2000)))
 
 
-def test_a_cryptography_that_cannot_be_loaded_is_not_told_as_missing(tmp_path):
-    """As in the second sub-interpreter of mod_wsgi."""
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        # As in the second sub-interpreter of mod_wsgi, without a library of the system, and in a broken installation.
+        ("raise ImportError('not in subinterpreters')", "ImportError: not in subinterpreters"),
+        ("raise OSError('libssl.so.3: cannot open')", "OSError: libssl.so.3: cannot open"),
+        ("import _no_such_backend", "ModuleNotFoundError: No module named '_no_such_backend'"),
+        ("raise AttributeError('x')", "AttributeError: x"),
+    ],
+)
+def test_a_cryptography_that_cannot_be_loaded_is_not_told_as_missing(tmp_path, code, words):
     (tmp_path / "cryptography").mkdir()
-    (tmp_path / "cryptography" / "__init__.py").write_text("raise ImportError('not in subinterpreters')")
+    (tmp_path / "cryptography" / "__init__.py").write_text(code)
     program = (
         "from session_mw import ConfigurationError, SessionManager\n"
         "try: SessionManager('a-key-for-the-tests-of-encryption', encrypt=True)\n"
@@ -386,7 +395,4 @@ def test_a_cryptography_that_cannot_be_loaded_is_not_told_as_missing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
     )
-    assert done.stdout == (
-        "encrypt=True: the package 'cryptography' is installed and cannot be loaded: "
-        "ImportError: not in subinterpreters\n"
-    )
+    assert done.stdout == (f"encrypt=True: the package 'cryptography' is installed and cannot be loaded: {words}\n")
