@@ -130,9 +130,8 @@ class FlaskSessions(SessionInterface):
             setattr(request, _OPENED_BY, None)
             # Flask itself asks no handler but that for 500 once the view has returned.
             answer = app.make_response(app.handle_user_exception(error))
-            answer.headers = Headers(
-                with_session_headers(list(answer.headers), VARIES, accessed=True, name=sessions.cookie_name)
-            )
+            told = list(answer.headers)
+            answer.headers = Headers(with_session_headers(told, VARIES, ours, sessions.cookie_name, sessions.notices))
             _replace(response, answer)
         else:
             response.headers = Headers(headers)
