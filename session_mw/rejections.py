@@ -28,12 +28,21 @@ class RejectionLog:
         self._shape = shape
         self._key = secrets.token_bytes(16)
 
-    def rejected(self, token: str, error: Exception) -> None:
+    def rejected(self, token: str, error: Exception, logged: set[str] | None = None) -> None:
         """Log that a cookie's value was rejected because of ``error``."""
-        self.log(error.reason if isinstance(error, BadToken) else "bad_payload", token)
+        self.log(error.reason if isinstance(error, BadToken) else "bad_payload", token, logged)
 
-    def log(self, reason: str, token: str) -> None:
-        """Log that a cookie's value was rejected for a reason in one word."""
+    def log(self, reason: str, token: str, logged: set[str] | None = None) -> None:
+        """Log that a cookie's value was rejected for a reason in one word.
+
+        Args:
+            logged: The reasons that were logged for the request, of which each gets one line: a client may send
+                thousands of values. None: it sent only one.
+        """
+        if logged is not None:
+            if reason in logged:
+                return
+            logged.add(reason)
         level = _LEVELS.get(reason, logging.INFO)
         if logger.isEnabledFor(level):
             if reason == "bad_signature" and self._shape and not self._shape.fullmatch(token):

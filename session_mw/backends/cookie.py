@@ -103,14 +103,15 @@ class CookieBackend:
     ) -> tuple[CookieState, dict[str, Any]]:
         """The one of several tokens that opens. Where two do, one may have been planted: neither is trusted."""
         if len(tokens) <= MAX_CANDIDATES:
-            authentic = [found for token in tokens if (found := self._find(token, now)) is not None]
+            logged: set[str] = set()
+            authentic = [found for token in tokens if (found := self._find(token, now, logged)) is not None]
             if len(authentic) < 2:
                 return authentic[0] if authentic else (fresh, {})
         fresh.ambiguous = True
-        self._rejections.log("ambiguous", header)
+        self._rejections.log("ambiguous" if len(tokens) <= MAX_CANDIDATES else "too_many", header)
         return fresh, {}
 
-    def _find(self, token: str, now: int) -> tuple[CookieState, dict[str, Any]] | None:
+    def _find(self, token: str, now: int, logged: set[str] | None = None) -> tuple[CookieState, dict[str, Any]] | None:
         """The session in a token; None where it is rejected."""
         # The one boundary: whatever a token makes the code below raise, the application sees no more
         # than an empty session.
@@ -121,7 +122,7 @@ class CookieBackend:
             created = metadata.get(CREATED, written if created is None else created)
             self.lifetimes.check_created(created, now)
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
-            self._reject(token, error)
+            self._reject(token, error, logged)
             return None
         if not current:
             self._rejections.old_key(token)
@@ -129,8 +130,8 @@ class CookieBackend:
         state.begin(self, created, metadata, token, payload, data.get("_permanent") is True)
         return state, data
 
-    def _reject(self, token: str, error: Exception) -> None:
-        self._rejections.rejected(token, error)
+    def _reject(self, token: str, error: Exception, logged: set[str] | None = None) -> None:
+        self._rejections.rejected(token, error, logged)
         if isinstance(error, BadToken) and error.reason == "bad_signature":
             self.notices.rejected(token)
 

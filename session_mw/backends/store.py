@@ -23,6 +23,7 @@ from session_mw.state import CREATED, LABEL, LIFETIME, SILENT, Outcome
 
 logger = logging.getLogger("session_mw")
 
+_SECONDS_BETWEEN_TRACEBACKS = 60.0
 SHAPE = re.compile("[A-Za-z0-9_-]{43}")
 
 
@@ -60,6 +61,7 @@ class StoreBackend:
         self.notices = notices
         self.is_indexed = is_indexed(store)
         self._rejections = RejectionLog()
+        self._showed_at = -_SECONDS_BETWEEN_TRACEBACKS
 
     def load(self, session: Session) -> tuple[StoreState, dict[str, Any]]:
         """The record of the one token in the Cookie header that the store knows: its state and its data.
@@ -68,13 +70,14 @@ class StoreBackend:
             StoreError: The store does not answer.
         """
         now = int(time.time())
-        tokens = self._candidates(session._header)
+        logged: set[str] = set()
+        tokens = self._candidates(session._header, logged)
         found, is_late = [], False
         for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
             key = key_of(token)
             record = self.store.load(key)
             is_late |= record is not None and record.data == ENDED
-            one = self.read(token, key, record, now)
+            one = self.read(token, key, record, now, logged)
             if one is not None:
                 found.append(one)
         if len(found) == 1:
@@ -84,7 +87,7 @@ class StoreBackend:
         if found or len(tokens) > MAX_CANDIDATES:
             # One of them may have been planted: none is trusted.
             state.found_several([other.key for other, _ in found])
-            self._rejections.log("ambiguous", session._header)
+            self._rejections.log("ambiguous" if found else "too_many", session._header)
         elif is_late:
             state.came_late()
         return state, {}
@@ -93,12 +96,14 @@ class StoreBackend:
         """Nothing: the record is neither loaded nor touched for a session that nobody looked at."""
         return SILENT
 
-    def read(self, token: str, key: str, record: Record | None, now: int) -> tuple[StoreState, dict[str, Any]] | None:
+    def read(
+        self, token: str, key: str, record: Record | None, now: int, logged: set[str] | None = None
+    ) -> tuple[StoreState, dict[str, Any]] | None:
         """The session in a token's record; None where there is no record that counts."""
         # The one boundary: whatever is in the record, the application sees no more than an empty session.
         try:
             if record is None or record.expires <= now or record.data == ENDED:
-                self._rejections.log("unknown", token)
+                self._rejections.log("unknown", token, logged)
                 return None
             sealed = sealed_in(record)
             payload = self.records.unseal(token, key, sealed)
@@ -109,7 +114,7 @@ class StoreBackend:
             self.lifetimes.check_age(created, now)
         except Exception as error:  # noqa: BLE001 (a record can never cause an exception)
             if isinstance(error, BadToken) and error.reason == "expired":
-                self._rejections.rejected(token, error)
+                self._rejections.rejected(token, error, logged)
             else:
                 logger.warning("the stored session %s… cannot be read; its visitor gets an empty one", key[:8])
             return None
@@ -135,12 +140,20 @@ class StoreBackend:
         last_used = max(created, min(now, record.expires - idle))
         return SessionInfo(key, created, last_used, label if type(label) is str else None)
 
-    def _candidates(self, header: str) -> list[str]:
+    def warn(self, problem: str, key: str) -> None:
+        """Log that the store failed where the request goes on; with a traceback once a minute at most."""
+        now = time.monotonic()
+        shows = now - self._showed_at >= _SECONDS_BETWEEN_TRACEBACKS
+        if shows:
+            self._showed_at = now
+        logger.warning(problem, key[:8], exc_info=shows)
+
+    def _candidates(self, header: str, logged: set[str]) -> list[str]:
         tokens = []
         for value in self.cookie.values(header):
             if SHAPE.fullmatch(value):
                 tokens.append(value)
             else:
-                self._rejections.log("malformed", value)
+                self._rejections.log("malformed", value, logged)
                 self.notices.rejected(value)
         return tokens

@@ -53,6 +53,9 @@ class RecordBackend(KeepingBackend, Protocol):
     notices: Notices
     is_indexed: bool
 
+    def warn(self, problem: str, key: str) -> None:
+        """Log that the store failed where the request goes on."""
+
     def read(self, token: str, key: str, record: Record | None, now: int) -> tuple[StoreState, dict[str, Any]] | None:
         """The session in a token's record; None where there is no record that counts."""
 
@@ -202,8 +205,7 @@ class StoreState(KeptState[RecordBackend]):
         try:
             return self._backend.store.touch(self.key, max(ttl, 1))
         except StoreError:
-            problem = "the stored session %s… was read, but its end could not be moved"
-            logger.warning(problem, self.key[:8], exc_info=True)
+            self._backend.warn("the stored session %s… was read, but its end could not be moved", self.key)
             return False
 
     def _re_encrypt(self, session: Session, record: Record, now: int) -> Outcome:
@@ -215,7 +217,7 @@ class StoreState(KeptState[RecordBackend]):
                 return VARIES
         except StoreError:
             problem = "the stored session %s… was read, but could not be written with the current key"
-            logger.warning(problem, self.key[:8], exc_info=True)
+            self._backend.warn(problem, self.key)
             return VARIES
         self.record = None
         return self._tell(session, now, refresh_only=True) if self._backend.refresh and self.permanent else VARIES
@@ -278,7 +280,7 @@ class StoreState(KeptState[RecordBackend]):
         try:
             self._backend.store.delete(key)
         except StoreError:
-            logger.warning("the ended session %s… could not be removed; it expires by itself", key[:8], exc_info=True)
+            self._backend.warn("the ended session %s… could not be removed; it expires by itself", key)
 
     def _sealed(self, token: str, key: str, payload: bytes) -> bytes:
         records = self._backend.records
