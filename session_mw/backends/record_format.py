@@ -27,8 +27,8 @@ LISTED = (LABEL, LIFETIME)
 _CREATED_DIGITS = 12
 _HEAD = b"I"
 _LENGTH_DIGITS = 4
-_HEAD_AT = _CREATED_DIGITS + len(_HEAD) + _LENGTH_DIGITS
-MAX_HEAD = 9999
+_LENGTH_AT = _CREATED_DIGITS + len(_HEAD)
+_HEAD_AT = _LENGTH_AT + _LENGTH_DIGITS
 
 
 @lru_cache(maxsize=1024)
@@ -56,14 +56,15 @@ def created_of(record: Record) -> int | None:
     return int(created) if len(created) == _CREATED_DIGITS and created.isdigit() else None
 
 
-def head_in(record: Record) -> bytes:
-    """What stands in the head; empty where there is none."""
-    return record.data[_HEAD_AT : _sealed_at(record.data)]
-
-
-def sealed_in(record: Record) -> bytes:
-    """What stands behind creation time and head."""
-    return record.data[_sealed_at(record.data) :]
+def split(record: Record) -> tuple[bytes, bytes]:
+    """What stands behind the creation time: the head, empty where there is none, and what is sealed."""
+    data = record.data
+    if data[_CREATED_DIGITS:_LENGTH_AT] == _HEAD:
+        length = data[_LENGTH_AT:_HEAD_AT]
+        if length.isdigit():
+            end = _HEAD_AT + int(length)
+            return data[_HEAD_AT:end], data[end:]
+    return b"", data[_CREATED_DIGITS:]
 
 
 def written_head(metadata: Mapping[str, Any]) -> bytes:
@@ -79,10 +80,3 @@ def read_head(head: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return read if isinstance(read, dict) else {}
-
-
-def _sealed_at(data: bytes) -> int:
-    length = data[_CREATED_DIGITS + len(_HEAD) : _HEAD_AT]
-    if data[_CREATED_DIGITS : _CREATED_DIGITS + len(_HEAD)] == _HEAD and length.isdigit():
-        return _HEAD_AT + int(length)
-    return _CREATED_DIGITS

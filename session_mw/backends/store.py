@@ -10,7 +10,7 @@ from typing import Any
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import unpack
 from session_mw.backends.principals import SessionInfo
-from session_mw.backends.record_format import ENDED, created_of, head_in, key_of, read_head, sealed_in
+from session_mw.backends.record_format import ENDED, created_of, key_of, read_head, split
 from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
 from session_mw.cookies import MAX_CANDIDATES, SessionCookie
@@ -105,7 +105,7 @@ class StoreBackend:
             if record is None or record.expires <= now or record.data == ENDED:
                 self._rejections.log("unknown", token, logged)
                 return None
-            sealed = sealed_in(record)
+            sealed_head, sealed = split(record)
             payload = self.records.unseal(token, key, sealed)
             data, metadata = unpack(self.serializer, payload)
             created = metadata.get(CREATED)
@@ -118,23 +118,24 @@ class StoreBackend:
             else:
                 logger.warning("the stored session %s… cannot be read; its visitor gets an empty one", key[:8])
             return None
-        if not self.records.is_current(sealed):
+        is_current = self.records.is_current(sealed)
+        if not is_current:
             self._rejections.old_key(token, "stored session")
         state = StoreState()
         state.begin(self, created, metadata, token, payload, data.get("_permanent") is True)
-        state.found(key, record)
+        state.found(key, record, is_current and self.records.is_listed_well(sealed_head))
         return state, data
 
     def info(self, key: str, record: Record, now: int) -> SessionInfo | None:
         """What a list of a principal's sessions says of a record; None where no visitor could use it."""
-        created, sealed = created_of(record), sealed_in(record)
+        created, (sealed_head, sealed) = created_of(record), split(record)
         if created is None or record.expires <= now or not self.records.is_ours(key, sealed):
             return None
         try:
             self.lifetimes.check_age(created, now)
         except ExpiredToken:
             return None
-        listed = read_head(self.records.open_head(key, head_in(record)))
+        listed = read_head(self.records.open_head(key, sealed_head))
         lifetime, label = listed.get(LIFETIME), listed.get(LABEL)
         idle = lifetime if type(lifetime) is int else self.lifetimes.idle
         last_used = max(created, min(now, record.expires - idle))

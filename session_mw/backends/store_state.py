@@ -27,7 +27,7 @@ from session_mw.backends.kept_state import KeepingBackend, KeptState
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.merge import merge
 from session_mw.backends.payload import unpack
-from session_mw.backends.record_format import ENDED, head_in, joined, key_of, sealed_in, written_head
+from session_mw.backends.record_format import ENDED, joined, key_of, written_head
 from session_mw.codecs.records import Records
 from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import StoreError
@@ -71,7 +71,7 @@ class StoreState(KeptState[RecordBackend]):
             changes the id itself.
     """
 
-    __slots__ = ("_others", "_told_permanent", "gone", "key", "late", "record")
+    __slots__ = ("_is_current", "_others", "_told_permanent", "gone", "key", "late", "record")
 
     def __init__(self) -> None:
         self.key = ""
@@ -81,10 +81,15 @@ class StoreState(KeptState[RecordBackend]):
         self._others: list[str] = []
         # Whether the browser has a cookie with an Expires, which has to move with the record's end.
         self._told_permanent = False
+        self._is_current = True
 
-    def found(self, key: str, record: Record) -> None:
-        """Be the state of a record that was read, after :meth:`begin`."""
-        self.key, self.record = key, record
+    def found(self, key: str, record: Record, is_current: bool) -> None:
+        """Be the state of a record that was read, after :meth:`begin`.
+
+        Args:
+            is_current: Whether the record would be sealed with the same key today.
+        """
+        self.key, self.record, self._is_current = key, record, is_current
         self._told_permanent = self.permanent
 
     def found_several(self, keys: list[str]) -> None:
@@ -191,11 +196,11 @@ class StoreState(KeptState[RecordBackend]):
         session._committed()
         if record is None:
             return VARIES
-        records = backend.records
-        if not (records.is_current(sealed_in(record)) and records.is_listed_well(head_in(record))):
+        if not self._is_current:
             return self._re_encrypt(session, record, now)
-        expires = backend.lifetimes.expires(self.created, now, self.lifetime)
-        idle = backend.lifetimes.idle if self.lifetime is None else self.lifetime
+        own = self.lifetime
+        expires = backend.lifetimes.expires(self.created, now, own)
+        idle = backend.lifetimes.idle if own is None else own
         if abs(expires - record.expires) * 10 < idle or not self._touch(expires - now):
             return VARIES
         self.record = record._replace(expires=expires)
