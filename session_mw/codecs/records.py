@@ -79,7 +79,7 @@ class PlainRecords:
         return data[_HEAD_SIZE:]
 
     def is_current(self, data: bytes) -> bool:
-        """True: there is no key that could be an old one."""
+        """Always True: readable records have no key."""
         return True
 
     def _digest(self, key: str) -> bytes:
