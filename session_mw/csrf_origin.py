@@ -18,7 +18,7 @@ _ORIGIN = re.compile(rf"([A-Za-z][A-Za-z0-9+.-]*)://{_AUTHORITY}")
 _REFERER = re.compile(rf"{_ORIGIN.pattern}(?:[/?#][^\x00-\x20\x7f]*)?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# What stands in a setting is narrower than what a header may hold: "*.example.com" is no host, and neither is "".
+# A setting allows less than a header may hold: "*.example.com" and "" are not hosts.
 _LISTED = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*)://([^\x00-\x20\x7f/?#@:\\,*\[\]]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?"
 )

@@ -59,7 +59,7 @@ class BadToken(SessionError):
 
     Attributes:
         reason: One word for logs: ``malformed``, ``bad_signature``, ``future``,
-            ``expired`` or ``bad_payload`` (genuine, but its content is not a session).
+            ``expired`` or ``bad_payload`` (authentic, but its content is not a session).
     """
 
     @property
@@ -71,7 +71,7 @@ class BadToken(SessionError):
 
 
 class ExpiredToken(BadToken):
-    """The token is genuine and older than the session's lifetime."""
+    """The token is authentic and older than the session's lifetime."""
 
     def __init__(self, reason: str = "expired") -> None:
         super().__init__(reason)

@@ -54,7 +54,7 @@ def key_bytes(name: str, key: object) -> bytes:
         name: The setting's name, for the message.
 
     Raises:
-        ConfigurationError: It is no key at all.
+        ConfigurationError: It is not a str or bytes, it is empty, or it has no bytes in UTF-8.
     """
     if not isinstance(key, (str, bytes)):
         raise ConfigurationError(f"{name}: a key is str or bytes, not {type(key).__name__}")

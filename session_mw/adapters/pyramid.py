@@ -63,7 +63,7 @@ class PyramidSession(Session):
         return new_csrf_secret(self)
 
     def get_csrf_token(self) -> str:
-        """The CSRF secret, made if there is none yet: Pyramid's policy compares for equality.
+        """The CSRF secret itself, since Pyramid's policy compares for equality; made if there is none yet.
 
         Pages that are sent compressed are better served by ``session_mw.csrf.csrf_token``, with
         ``check_csrf`` to check.

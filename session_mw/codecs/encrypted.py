@@ -39,7 +39,7 @@ class EncryptedCodec:
 
     The cookie's name and the salt are part of every key, so a token of another cookie,
     another salt or another use of the secret key does not open. Whatever is wrong with a
-    token, the refusal is the same.
+    token, it is rejected in the same way.
 
     Args:
         secret_key: The key that encrypts.
@@ -96,7 +96,7 @@ class EncryptedCodec:
         """Open a token.
 
         Raises:
-            BadToken: It is not genuine (``bad_signature``), or it is and does not inflate
+            BadToken: It is not authentic (``bad_signature``), or it is and does not inflate
                 to a payload of fair size (``bad_payload``).
         """
         payload, created, written, current = self._read(token)

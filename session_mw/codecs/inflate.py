@@ -25,7 +25,7 @@ def inflate(data: bytes) -> bytes:
     """Inflate one whole stream with nothing after it, and stop where more than the limit comes out.
 
     Raises:
-        BadToken: ``bad_payload``: it is none, it is cut short or followed by something, it is
+        BadToken: ``bad_payload``: it is not a zlib stream, it is cut short or followed by something, it is
             longer, or it takes too much memory to read.
     """
     stream = zlib.decompressobj()
@@ -52,8 +52,8 @@ def check_inflated(payload: bytes, compressed: bytes) -> None:
 def _is_large_to_read(payload: bytes) -> bool:
     """Whether reading takes more than 4 MB, as ``[],`` becomes 80 bytes.
 
-    A client who can have the application keep a list of his would send a few KB with each
-    request and have the server take 25 MB for it.
+    Many applications keep a list that the visitor fills. A cookie of a few KB could then make the server take 25 MB
+    at each request.
     """
     if len(payload) <= SMALL:
         return False

@@ -115,7 +115,7 @@ class Keyring:
         """Decrypt what :meth:`seal` made with the same ``bound`` and ``visitor``.
 
         Raises:
-            BadToken: It is not genuine, with the reason ``bad_signature`` whatever is wrong.
+            BadToken: It is not authentic, with the reason ``bad_signature`` whatever is wrong.
         """
         head, salt = sealed[:HEAD_SIZE], sealed[HEAD_SIZE : HEAD_SIZE + SALT_SIZE]
         master = self._masters.get(head[1:])

@@ -114,7 +114,7 @@ class PlainRecords:
         return True
 
     def is_current(self, data: bytes) -> bool:
-        """True: there is no key that could be an old one."""
+        """Always True: readable records have no key."""
         return True
 
     def _digest(self, key: str) -> bytes:

@@ -33,7 +33,7 @@ def check_limits(payload: bytes) -> None:
 def _is_too_deep(payload: bytes) -> bool:
     """Whether brackets outside of strings are left when the innermost pairs were taken away 64 times."""
     quoted = payload.replace(rb"\\", b"").replace(rb"\"", b"").translate(_ONE_KIND_OF_BRACKET, _NO_STRUCTURE)
-    # Taking two quotes away that stand side by side leaves the others inside or outside as they were.
+    # Without two quotes that stand side by side, everything else is inside or outside of a string as before.
     brackets = b"".join(quoted.replace(b'""', b"").split(b'"')[::2])
     for _ in range(MAX_DEPTH):
         if not brackets:

@@ -29,7 +29,7 @@ _MOST_KEYS = 256
 _MOST_BYTES = 64 * 1024
 """Bytes of a payload that is written again to be compared: a longer one would take too much memory."""
 _FEW = 32
-"""Bytes beyond one for each character, in UTF-8, that are escaped sooner run by run than by the standard library."""
+"""Bytes of UTF-8 beyond one for each character; with more, the standard library is faster than escaping run by run."""
 _BACKSLASH = ord("\\")
 _ESCAPE = "session_mw.escape"
 
@@ -53,7 +53,7 @@ def is_plain(value: Any) -> bool:
 
 def may_hold_tags(payload: bytes) -> bool:
     """Whether in JSON without spaces an object's first key begins with one, as that of a tagged value does."""
-    # A search for one byte is much the faster one, and "in" first tries to take bytes for an int.
+    # A search for one byte is much faster, and "in" first tries to take bytes for an int.
     return payload.startswith(b'{" ') or (payload.rfind(b"{") > 0 and payload.find(b'{" ') > 0)
 
 
@@ -94,7 +94,7 @@ def read_plain(payload: bytes) -> dict[str, Any] | None:
         return None
     try:
         data = _decode(payload)
-        # In order, as to sort is what msgspec does badly.
+        # In the order that they have: msgspec is slow at sorting.
         return data if type(data) is dict and _encode_in_order(data) == payload else None
     except Exception:  # noqa: BLE001 (the standard library says what is wrong)
         return None

@@ -73,11 +73,11 @@ def _tag_other(value: Any) -> Any:
 
 
 def _check_keys(keys: Iterable[Any]) -> None:
-    """See that JSON can hold keys of which some are no str, and that the texts they become are distinct."""
+    """See that JSON can hold keys of which some are not str, and that the texts they become are distinct."""
     by_text: dict[str, Any] = {}
     for key in keys:
         if not isinstance(key, (str, int, float, type(None))):
-            raise Refused(f"its key {key!r} is no str, and JSON has no other keys")
+            raise Refused(f"its key {key!r} is not a str, and JSON has no other keys")
         text = key if isinstance(key, str) else _encode_by_json({key: 0})[2:-4].decode()
         if text in by_text:
             raise Refused(f"its keys {by_text[text]!r} and {key!r} are the same as JSON text; write str keys")
