@@ -185,7 +185,11 @@ class Connections:
                     raise Overdue from error
                 raise
             finally:
-                connection.close()
+                if self._source.make is not None:
+                    connection.close()
+                else:
+                    # What interrupts this thread must not meet the locks of the application's pool.
+                    guard.in_time(connection.close, lambda _: None)
 
     def _check_out(self, guard: Guard) -> Connection:
         try:

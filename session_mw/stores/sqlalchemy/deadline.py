@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import _socket
 import _thread
+import math
 import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
@@ -44,7 +46,7 @@ class Guard:
     def __init__(self, ends: float) -> None:
         self.ends = ends
         self.fired = False
-        self._copies: list[int] = []
+        self._copies: deque[int] = deque()
         self._watch = _watch_of_this_process()
 
     def __enter__(self) -> Guard:
@@ -54,32 +56,27 @@ class Guard:
 
     def __exit__(self, *_: object) -> None:
         current.reset(self._token)
-        with self._watch.lock:
-            self._watch.disarm(self)
-            # both in C: an exception set from outside comes after all are closed, not between two of them
-            any(map(_socket.close, self._copies))
-            self._copies.clear()
+        self._watch.disarm(self)
+        self._end_each(_socket.close)
 
     def add(self, connection: object) -> None:
         """Guard a driver's connection until the ``with`` statement ends."""
-        with self._watch.lock:
-            # A copy of the descriptor: the driver may close its own within the call, and its number
-            # may then be another thread's connection.
-            self._copies.extend(map(_socket.dup, _descriptors(connection)))
-            if self.fired:
-                self.fire()
+        # A copy of the descriptor: the driver may close its own within the call, and its number
+        # may then be another thread's connection. In C, so that nothing comes between copying and keeping.
+        self._copies.extend(map(_socket.dup, _descriptors(connection)))
+        if self.fired:
+            self.fire()
 
     def fire(self) -> None:
-        """Shut the guarded sockets down; with the watch's lock held."""
+        """Shut the guarded sockets down."""
         self.fired = True
-        for copy in self._copies:
-            with suppress(OSError):
-                # The C type: gevent's would switch the driver's socket to non-blocking mode.
-                end = _socket.socket(fileno=_socket.dup(copy))
-                try:
-                    end.shutdown(_socket.SHUT_RDWR)
-                finally:
-                    end.close()
+        self._end_each(_shut)
+
+    def _end_each(self, end: Callable[[int], object]) -> None:
+        # The thread that takes a copy out closes it, and no other: that needs no lock, which an
+        # exception from outside could leave locked.
+        with suppress(IndexError):
+            any(map(end, iter(self._copies.pop, -1)))
 
     def in_time(self, work: Callable[[], T], discard: Callable[[T], object]) -> T:
         """Do something that has no socket yet.
@@ -92,19 +89,17 @@ class Guard:
             Overdue: The time is over. ``work`` goes on.
         """
         errand = _Errand(work, discard)
-        thread = threading.Thread(
-            target=copy_context().run, args=(errand.run,), daemon=True, name="session_mw: connecting"
-        )
         try:
-            thread.start()
-            errand.done.wait(max(self.ends - time.monotonic(), 0))
+            # Not threading.Thread, whose start can be interrupted in the middle. Under gevent it is a greenlet.
+            _thread.start_new_thread(copy_context().run, (errand.run,))
+            errand.going.acquire(timeout=max(self.ends - time.monotonic(), 0))
         finally:
             finished = errand.leave()
-        if not finished:
-            raise Overdue
         if errand.error is not None:
             raise errand.error
-        return errand.results.pop()
+        if not finished:
+            raise Overdue
+        return finished[0]
 
 
 current: ContextVar[Guard | None] = ContextVar("session_mw.stores.sqlalchemy.guard", default=None)
@@ -112,34 +107,36 @@ current: ContextVar[Guard | None] = ContextVar("session_mw.stores.sqlalchemy.gua
 
 
 class _Errand(Generic[T]):
-    """Work in another thread; what it brings is taken, or discarded, exactly once."""
+    """Work in another thread. What it brings belongs to the thread that takes it out of a deque: this one or that."""
 
     def __init__(self, work: Callable[[], T], discard: Callable[[T], object]) -> None:
         self._work, self._discard = work, discard
-        self._lock = threading.Lock()
         self._is_left = False
-        self.done = threading.Event()
-        self.results: list[T] = []
+        self._results: deque[T] = deque()
+        self.going = threading.Lock()
+        self.going.acquire()
+        """Released at the end."""
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            result = self._work()
+            self._results.append(self._work())
+            if self._is_left:
+                for result in self._taken():
+                    self._discard(result)
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             self.error = error
-        else:
-            with self._lock:
-                if not self._is_left:
-                    self.results.append(result)
-            if not self.results:
-                self._discard(result)
-        self.done.set()
+        self.going.release()
 
-    def leave(self) -> bool:
-        """Wait no longer; whether the work is done."""
-        with self._lock:
-            self._is_left = True
-        return bool(self.results) or self.error is not None
+    def leave(self) -> list[T]:
+        """Wait no longer; the result, if there is one."""
+        self._is_left = True
+        return self._taken()
+
+    def _taken(self) -> list[T]:
+        with suppress(IndexError):
+            return [self._results.pop()]
+        return []
 
 
 class _Watch:
@@ -151,7 +148,6 @@ class _Watch:
 
     def __init__(self) -> None:
         self.process = os.getpid()
-        self.lock = _native("allocate_lock")()
         self._bell = _native("allocate_lock")()
         self._bell.acquire()
         self._guards: set[Guard] = set()
@@ -159,30 +155,40 @@ class _Watch:
         self._wakes = 0.0
 
     def arm(self, guard: Guard) -> None:
-        with self.lock:
-            self._guards.add(guard)
-            if not self._is_running:
-                _native("start_new_thread")(self._run, ())
-                self._is_running = True
-            elif guard.ends < self._wakes and self._bell.locked():
+        self._guards.add(guard)
+        if not self._is_running:
+            # Several threads may come here at once: a second one that waits does no harm.
+            _native("start_new_thread")(self._run, ())
+        elif guard.ends < self._wakes:
+            with suppress(RuntimeError):  # it rings already
                 self._bell.release()
 
     def disarm(self, guard: Guard) -> None:
-        """Forget a guard; with the lock held."""
         self._guards.discard(guard)
 
     def _run(self) -> None:
         while True:
-            with self.lock:
-                now = time.monotonic()
-                for guard in [guard for guard in self._guards if guard.ends <= now]:
-                    self._guards.discard(guard)
-                    guard.fire()
-                if not self._guards:
-                    self._is_running = False
-                    return
-                self._wakes = min(guard.ends for guard in self._guards)
-            self._bell.acquire(True, max(self._wakes - time.monotonic(), 0))
+            self._is_running = True
+            self._fire_those_due()
+            self._wakes = self._next()
+            # Asked again after it was told to others: a guard that was armed meanwhile has not rung.
+            waits = min(self._wakes, self._next()) - time.monotonic()
+            if waits < threading.TIMEOUT_MAX:
+                self._bell.acquire(True, max(waits, 0))
+                continue
+            self._is_running = False
+            if not self._guards:
+                return
+
+    def _fire_those_due(self) -> None:
+        now = time.monotonic()
+        for guard in list(self._guards):
+            if guard.ends <= now:
+                self._guards.discard(guard)
+                guard.fire()
+
+    def _next(self) -> float:
+        return min((guard.ends for guard in list(self._guards)), default=math.inf)
 
 
 _watches: list[_Watch] = []
@@ -202,6 +208,17 @@ def _native(name: str) -> Callable[..., Any]:
     if monkey is not None:
         function = monkey.get_original("_thread", name)
     return function
+
+
+def _shut(copy: int) -> None:
+    """Shut a socket down, whoever else has it, and close this copy."""
+    with suppress(OSError):
+        # The C type: gevent's would switch the driver's socket to non-blocking mode.
+        end = _socket.socket(fileno=copy)
+        try:
+            end.shutdown(_socket.SHUT_RDWR)
+        finally:
+            end.close()
 
 
 def _descriptors(connection: Any) -> list[int]:

@@ -27,6 +27,7 @@ from session_mw.stores.options import (
 from session_mw.stores.sqlalchemy import deadline, sqlite_file
 from session_mw.stores.sqlalchemy.connections import Source
 from session_mw.stores.sqlalchemy.drivers import check, driver_arguments
+from session_mw.stores.sqlalchemy.gate import IdlePool
 
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "table": identifier,
@@ -183,7 +184,7 @@ def _engine(url: URL, arguments: Mapping[str, Any], options: Mapping[str, Any], 
         pool_reset_on_return=None,
         pool_size=options.get("pool_size", _POOL_SIZE),
         # How many there are at once is bounded by gate.Gate.
-        max_overflow=-1,
+        poolclass=IdlePool,
         pool_recycle=options.get("pool_recycle", -1),
         # Session data would be in the statement's parameters.
         hide_parameters=True,
