@@ -16,15 +16,16 @@ import socket
 import subprocess
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from support import services
 
-PASSWORD = "sesam&open/now"  # noqa: S105 - of servers on loopback; it has to be percent-encoded in a URL
+# it has to be percent-encoded in a URL
+PASSWORD = "sesam&open/now"
 QUOTED = "sesam%26open%2Fnow"
+# SQLAlchemy's names, and the modules
 POSTGRESQL_DRIVERS = {"psycopg": "psycopg", "psycopg2": "psycopg2", "pg8000": "pg8000"}
 MYSQL_DRIVERS = {"pymysql": "pymysql", "mysqldb": "MySQLdb", "mysqlconnector": "mysql.connector"}
 
@@ -39,6 +40,10 @@ def binary(name: str, package: str) -> str:
     places = [*sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True), "/usr/sbin", "/usr/local/sbin"]
     path = os.pathsep.join([os.environ.get("PATH", ""), *places])
     return shutil.which(name, path=path) or services.missing(f"{name} (Debian: {package})")
+
+
+# Fixture and driver: each driver on a server that it speaks to.
+EVERY_DRIVER = [("postgresql", name) for name in POSTGRESQL_DRIVERS] + [("mariadb", name) for name in MYSQL_DRIVERS]
 
 
 def driver(name: str) -> str:
@@ -75,6 +80,7 @@ class Server(ABC):
             self.kill()
             raise
 
+    @abstractmethod
     def settle(self) -> None:
         """Make what the tests need, once."""
 
@@ -247,6 +253,9 @@ class PgBouncer(Server):
             return False
         return True
 
+    def settle(self) -> None:
+        """The server behind it has all."""
+
     def execute(self, statement: str) -> list[tuple[object, ...]]:
         return self._server.execute(statement, "app")
 
@@ -318,6 +327,3 @@ def _pump(source: socket.socket, target: socket.socket, silent: threading.Event)
         if not silent.is_set():
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-
-
-Start = Callable[..., Server]

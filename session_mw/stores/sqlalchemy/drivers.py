@@ -193,7 +193,7 @@ def _limits(driver: str, timeout: float) -> dict[str, Any]:
 
 
 def _known_to_mysqlconnector() -> Mapping[str, Any]:
-    """Its arguments; from 9.2 on it has limits for reading and writing, which its variant in C needs: it shows no socket."""
+    """Its arguments. From 9.2 on it has limits for reading and writing; its variant in C shows no socket, and needs them."""
     try:
         return import_module("mysql.connector.constants").DEFAULT_CONFIGURATION  # type: ignore[no-any-return]
     except ImportError:
