@@ -208,10 +208,10 @@ class MariaDB(Server):
         return [self._program, "--no-defaults", *place, *own, *fast, *self.options]
 
     def answers(self) -> bool:
-        import pymysql
-
-        with contextlib.suppress(pymysql.OperationalError):
-            return bool(self.execute("SELECT 1"))
+        # PyMySQL would leave its socket open where there is no server yet
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(f"{self.directory}/s")
+            return True
         return False
 
     def execute(self, statement: str) -> list[tuple[object, ...]]:

@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 
 from sqlalchemy import Table, inspect
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.pool import SingletonThreadPool, StaticPool
+from sqlalchemy.pool import QueuePool, SingletonThreadPool, StaticPool
 
 from session_mw.exceptions import StoreError
 from session_mw.stores import fork
@@ -198,7 +198,7 @@ class Connections:
                 connection = self.engine.connect()
             else:
                 # The application's pool may wait, for a place or for a ping.
-                connection = guard.in_time(self.engine.connect, Connection.close)
+                connection = guard.in_time(self.engine.connect, _close_for_good)
         except Overdue:
             raise
         except Exception as error:
@@ -250,7 +250,9 @@ class Connections:
         return StoreError(f"the database failed: {said}")
 
     def _drop_idle(self) -> None:
-        if not self._source.is_sqlite:
+        pool = self.engine.pool
+        # Where all are in use (by the application too), waiting for one says nothing of them.
+        if not self._source.is_sqlite and not (isinstance(pool, QueuePool) and pool.checkedin() == 0):
             self.engine.dispose()
 
     def _leave_to_parent(self) -> None:
@@ -268,6 +270,12 @@ class Connections:
             self.engine = self._source.make()
         self._gate = Gate(self._places)
         self._process = os.getpid()
+
+
+def _close_for_good(connection: Connection) -> None:
+    """Its pool may have been dropped meanwhile, and would close nothing."""
+    connection.invalidate()
+    connection.close()
 
 
 @contextmanager

@@ -113,8 +113,10 @@ _SOCKETS: dict[str, dict[str, Any]] = {
     "psycopg": {"host": _NOWHERE},
     "psycopg2": {"host": _NOWHERE},
     "pg8000": {"unix_sock": _NOWHERE, "timeout": 1},
-    "pymysql": {"unix_socket": _NOWHERE},
-    "mysqldb": {"unix_socket": _NOWHERE},
+    # It does not close the socket when it finds nothing; but it can be told not to connect yet.
+    "pymysql": {"defer_connect": True},
+    # By any other host it would connect.
+    "mysqldb": {"host": "localhost", "unix_socket": _NOWHERE},
     "mysqlconnector": {"unix_socket": _NOWHERE},
 }
 # How each of them says that there is no such socket.
@@ -193,7 +195,7 @@ def _limits(driver: str, timeout: float) -> dict[str, Any]:
 
 
 def _known_to_mysqlconnector() -> Mapping[str, Any]:
-    """Its arguments. From 9.2 on it has limits for reading and writing; its variant in C shows no socket, and needs them."""
+    """Its arguments. From 9.2 on it has limits for reading and writing, which its variant in C needs."""
     try:
         return import_module("mysql.connector.constants").DEFAULT_CONFIGURATION  # type: ignore[no-any-return]
     except ImportError:
