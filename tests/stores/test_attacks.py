@@ -26,18 +26,10 @@ from session_mw import (
     open_store,
 )
 from support.clock import Clock
-from support.postgresql import PostgreSQL
 from support.stores import ALL, Browser, Recording, url_of
 from support.wsgi import KEY, OTHER_KEY, PLAIN, Server, environ_of
 
 DAY = 86400
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[PostgreSQL]:
-    server = PostgreSQL()
-    yield server
-    server.remove()
 
 
 @pytest.fixture(params=ALL)
