@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from session_mw.backends.payload import is_as_read, pack
+from session_mw.backends.payload import is_as_read, pack, unpack
 from session_mw.cookies import SessionCookie
 from session_mw.exceptions import NotSerializable
 from session_mw.lazy_dict import UNCHANGED, WRITTEN
@@ -94,6 +94,10 @@ class KeptState(SessionState, Generic[_Backend]):
                 return None
             raise
         return None if payload == read or is_as_read(self._backend.serializer, read, session._plain()) else payload
+
+    def saved_metadata(self) -> Mapping[str, Any]:
+        """The metadata as they were read or saved last, where those that were set since were discarded."""
+        return self.metadata if self._baseline is None else unpack(self._backend.serializer, self.payload)[1]
 
     def is_empty(self, session: Session) -> bool:
         """Whether nothing is worth keeping."""

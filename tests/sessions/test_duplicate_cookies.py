@@ -305,7 +305,7 @@ def test_a_host_prefix_allows_no_second_cookie():
     assert added(answer) == [
         VARY,
         ("Set-Cookie", partitioned),
-        ("Set-Cookie", f"__Host-session={answer.token}; {attributes}"),
+        ("Set-Cookie", f"__Host-session={new_token(answer)}; {attributes}"),
     ]
 
 
