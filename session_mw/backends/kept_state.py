@@ -105,11 +105,10 @@ class KeptState(SessionState, Generic[_Backend]):
 
     def rebase(self, session: Session) -> None:
         """Take what the dict holds now for what was read."""
-        if self.payload:
-            try:
-                self._baseline = self.packed(session)
-            except NotSerializable:
-                self._baseline = b""
+        try:
+            self._baseline = self.packed(session)
+        except NotSerializable:
+            self._baseline = b""
 
     def outcome(self, session: Session, texts: list[str], refresh_only: bool = False) -> Outcome:
         """What the response is asked, with these texts of Set-Cookie headers.
