@@ -13,7 +13,8 @@ import pytest
 from session_mw import Session, SessionManager
 from session_mw.settings import Settings
 from support.django_project import configure_django
-from support.wsgi import KEY, Visitor
+from support.tokens import KEY
+from support.visitors import Visitor
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAMES = ["beaker", "django", "flask-login", "flask-session", "pyramid"]
