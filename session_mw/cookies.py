@@ -122,9 +122,17 @@ class SessionCookie:
         scopes = [own]
         if not self.name.lower().startswith("__host-"):
             hosts = _domains(host)
-            domains = [*hosts, *(domain for domain in _domains((self.domain or "").lstrip(".")) if domain not in hosts)]
-            paths = dict.fromkeys([*_path_prefixes(path), *_path_prefixes(self.path)])
-            scopes += [(domain, prefix) for prefix in paths for domain in domains if (domain, prefix) != own]
+            domains = [
+                *hosts,
+                *(domain for domain in _domains((self.domain or "").lstrip(".")) if domain not in hosts),
+            ]
+            # A cookie of "/app/" comes with "/app/x", also where a proxy has taken "/app" away from what is seen here.
+            paths = dict.fromkeys([*_path_prefixes(path), *_path_prefixes(self.path.rstrip("/") + "/")])
+            elsewhere = [(domain, prefix) for prefix in paths for domain in domains if (domain, prefix) != own]
+            # One setting is changed more often than two at once, and there is no place for all.
+            same_path = [scope for scope in elsewhere if scope[1] == self.path]
+            same_domain = [scope for scope in elsewhere if scope[0] == own[0]]
+            scopes = list(dict.fromkeys([own, *same_path, *same_domain, *elsewhere]))
         same, other = self._attributes[https], self._other_kind
         deletions = [(scope, same) for scope in scopes[1:]]
         if https:

@@ -145,7 +145,8 @@ class LazyDict(dict[str, Any]):
         """
         try:
             # In here, since an exception that is set from outside may come as soon as the claim is taken.
-            if dict.pop(self, _CLAIM, None):  # type: ignore[misc]
+            is_mine = dict.pop(self, _CLAIM, None)  # type: ignore[misc]
+            if is_mine:
                 self.accessed = True
                 state, data = self._backend.load(self)
                 # In this order: a dict is filled in a third of the time while it is empty.
@@ -154,6 +155,8 @@ class LazyDict(dict[str, Any]):
                 self._state = state
                 return state
         except StoreError as error:
+            # A filter that looked at it meanwhile has taken it away.
+            dict.setdefault(self, _PLACEHOLDER, True)  # type: ignore[misc]
             self._failure = error
             raise
         except BaseException:
@@ -182,11 +185,16 @@ class LazyDict(dict[str, Any]):
         return self._state
 
     def _is_loading_here(self) -> bool:
-        """Whether this very call comes out of :meth:`_open`: it would wait for itself."""
+        """Whether this very call comes out of the load: it would wait for itself.
+
+        The call of :meth:`_open` that waits is among the frames too; that which loads holds the claim.
+        """
         frame: FrameType | None = sys._getframe(2)
         while frame is not None:
-            if frame.f_code is LazyDict._open.__code__ and frame.f_locals["self"] is self:
-                return True
+            if frame.f_code is LazyDict._open.__code__:
+                held = frame.f_locals
+                if held["self"] is self and held.get("is_mine"):
+                    return True
             frame = frame.f_back
         return False
 

@@ -19,7 +19,7 @@ from session_mw.session import OpenedSession, Session
 from session_mw.state import CREATED, END, KEEP, LIFETIME, NO_METADATA, SILENT, VARIES, Outcome, told
 
 _BACKSLASH = ord("\\")
-# Flask sorts the keys, and few sort before this one; of the metadata a lifetime of the session's own does.
+# Flask sorts the keys, and few sort before this one.
 _PERMANENT_FIRST = b'{"_permanent":true'
 
 
@@ -140,12 +140,13 @@ class CookieBackend:
         now = int(time.time())
         try:
             payload, written, created, current = self.tokens.open(token)
-            if payload.find(b"_lifetime") < 0:
+            has_own_lifetime = payload.find(b"_lifetime") >= 0
+            if not has_own_lifetime:
                 self.lifetimes.check_written(written, now)
             # "in" with bytes takes twice as long: it first tries to take them for an int.
             if payload.find(b"_permanent") < 0 and not (_BACKSLASH in payload and b"\\u00" in payload):
                 return SILENT
-            if self.lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
+            if has_own_lifetime or self.lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
                 return None
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._reject(token, error)
@@ -205,10 +206,10 @@ class CookieState(KeptState[CookieBackend]):
     def _refresh(self, session: Session, now: int) -> Outcome:
         """Send the saved session again, with a new time; whatever was written and discarded is not in it."""
         backend = self._backend
-        token, payload = self.token, self.payload
+        token, payload, metadata = self.token, self.payload, self.saved_metadata()
         try:
-            if backend.keeps_created and CREATED not in self.metadata:
-                data, metadata = unpack(backend.serializer, payload)
+            if backend.keeps_created and CREATED not in metadata:
+                data, _ = unpack(backend.serializer, payload)
                 payload = pack(backend.serializer, data, {**metadata, CREATED: self.created})
                 text = self._send(session, backend.codec.encode(payload, self.created, now), payload, True, now)
                 self.set_metadata(CREATED, self.created)
@@ -231,7 +232,9 @@ class CookieState(KeptState[CookieBackend]):
         session._refreshed = True
         if backend.notices.watch or len(token) > LARGE_COOKIE:
             backend.notices.sets_cookie(len(token) + len(backend.cookie.name), session._place(), session._https)
-        expires = backend.lifetimes.expires(self.created, now, self.lifetime) if permanent else None
+        expires = None
+        if permanent:
+            expires = backend.lifetimes.expires(self.created, now, self.saved_metadata().get(LIFETIME))
         return backend.cookie.set(token, session._https, expires)
 
     def _largest(self, session: Session) -> str:

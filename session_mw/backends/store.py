@@ -10,7 +10,7 @@ from typing import Any
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import unpack
 from session_mw.backends.principals import SessionInfo
-from session_mw.backends.record_format import ENDED, created_of, key_of, read_head, split
+from session_mw.backends.record_format import created_of, is_live_marker, is_marker, key_of, read_head, split
 from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
 from session_mw.cookies import MAX_CANDIDATES, SessionCookie
@@ -76,7 +76,7 @@ class StoreBackend:
         for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
             key = key_of(token)
             record = self.store.load(key)
-            is_late |= record is not None and record.data == ENDED
+            is_late |= record is not None and is_live_marker(record, now)
             one = self.read(token, key, record, now, logged)
             if one is not None:
                 found.append(one)
@@ -102,7 +102,7 @@ class StoreBackend:
         """The session in a token's record; None where there is no record that counts."""
         # The one boundary: whatever is in the record, the application sees no more than an empty session.
         try:
-            if record is None or record.expires <= now or record.data == ENDED:
+            if record is None or record.expires <= now or is_marker(record):
                 self._rejections.log("unknown", token, logged)
                 return None
             sealed_head, sealed = split(record)
@@ -136,10 +136,9 @@ class StoreBackend:
         except ExpiredToken:
             return None
         listed = read_head(self.records.open_head(key, sealed_head))
-        lifetime, label = listed.get(LIFETIME), listed.get(LABEL)
-        idle = lifetime if type(lifetime) is int else self.lifetimes.idle
+        idle = listed.get(LIFETIME, self.lifetimes.idle)
         last_used = max(created, min(now, record.expires - idle))
-        return SessionInfo(key, created, last_used, label if type(label) is str else None)
+        return SessionInfo(key, created, last_used, listed.get(LABEL))
 
     def warn(self, problem: str, key: str) -> None:
         """Log that the store failed where the request goes on; with a traceback once a minute at most."""

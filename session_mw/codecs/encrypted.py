@@ -32,6 +32,7 @@ COMPRESSED = b"\x02"
 RECORD = b"E"
 HEAD = b"H"
 _TIMES = struct.Struct(">II")
+_HASHED = re.compile(r"h1-[0-9a-f]{64}")
 
 
 class EncryptedCodec:
@@ -169,14 +170,15 @@ class EncryptedRecords:
         """A keyed hash of the principal for each secret key, the current one first; then the principal's own name.
 
         So a copy of the store names no user. The plain name finds sessions that were saved before the index
-        held hashes; each gets its hash when it is next written or touched.
+        held hashes; each gets its hash when it is next written or touched. It is left out where it looks like a
+        hash: it would find another user's.
         """
         names = []
         for indexer in self._indexers:
             keyed = indexer.copy()
             keyed.update(principal.encode())
             names.append("h1-" + keyed.hexdigest())
-        return [*names, principal]
+        return names if _HASHED.fullmatch(principal) else [*names, principal]
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("encrypted records hold secret keys and are not pickled or copied; build others")
