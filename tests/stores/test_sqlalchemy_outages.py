@@ -21,7 +21,17 @@ from session_mw import StoreError
 from session_mw.stores.sqlalchemy import SQLAlchemyStore
 from session_mw.testing.fixtures import loaded, new_key
 from support import databases, services
-from support.databases import EVERY_DRIVER, PASSWORD, POSTGRESQL_DRIVERS, Address, MariaDB, PgBouncer, PostgreSQL
+from support.databases import (
+    EVERY_DRIVER,
+    PASSWORD,
+    POSTGRESQL_DRIVERS,
+    Address,
+    MariaDB,
+    PgBouncer,
+    PostgreSQL,
+    administrator,
+    locked_row,
+)
 
 pytestmark = pytest.mark.heavy
 
@@ -87,36 +97,14 @@ def assert_given_up(call: Callable[[], object], timeout: float = TIMEOUT) -> Sto
 
 def connected(store: SQLAlchemyStore, table: str, server: Any, count: int) -> None:
     """Let the store have this many idle connections."""
-    with locked_row(server, table, store) as key, ThreadPoolExecutor(count) as threads:
+    key = new_key()
+    store.create(key, b"data", 600)
+    with locked_row(server, table, key), ThreadPoolExecutor(count) as threads:
         waiting = [threads.submit(store.touch, key, 60) for _ in range(count)]
         time.sleep(0.4)
     with contextlib.suppress(StoreError):
         for one in waiting:
             one.result()
-
-
-@contextlib.contextmanager
-def locked_row(server: Any, table: str, store: SQLAlchemyStore) -> Iterator[str]:
-    key = new_key()
-    store.create(key, b"data", 600)
-    with administrator(server) as cursor:
-        cursor.execute("BEGIN")
-        cursor.execute(f"SELECT * FROM {table} WHERE id = '{key}' FOR UPDATE")
-        yield key
-        cursor.execute("ROLLBACK")
-
-
-@contextlib.contextmanager
-def administrator(server: Any) -> Iterator[Any]:
-    if isinstance(server, PostgreSQL):
-        psycopg = pytest.importorskip("psycopg")
-        place = f"host={services.HOST} port={server.port} user=root dbname=app"
-        connection = psycopg.connect(place, autocommit=True)
-    else:
-        pymysql = pytest.importorskip("pymysql")
-        connection = pymysql.connect(unix_socket=f"{server.directory}/s", user="root", database="app", autocommit=True)
-    with contextlib.closing(connection), contextlib.closing(connection.cursor()) as cursor:
-        yield cursor
 
 
 def test_a_database_that_hangs_is_an_outage_after_the_timeout(store: SQLAlchemyStore, server: Any) -> None:
@@ -174,7 +162,9 @@ def test_a_locked_table_is_an_outage_after_the_timeout(store: SQLAlchemyStore, s
 def test_a_locked_row_is_an_outage_for_its_session_alone(store: SQLAlchemyStore, server: Any, table: str) -> None:
     other = new_key()
     store.create(other, b"data", 600)
-    with locked_row(server, table, store) as key:
+    key = new_key()
+    store.create(key, b"data", 600)
+    with locked_row(server, table, key):
         version = loaded(store, key).version
         error = assert_given_up(lambda: store.update(key, b"new", 60, version))
         assert str(error) == f"the database did not answer within {TIMEOUT:g} s"

@@ -16,7 +16,9 @@ import socket
 import subprocess
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -258,6 +260,32 @@ class PgBouncer(Server):
 
     def execute(self, statement: str) -> list[tuple[object, ...]]:
         return self._server.execute(statement, "app")
+
+
+@contextlib.contextmanager
+def administrator(server: Server) -> Iterator[Any]:
+    """A cursor in the tests' database, past the store."""
+    if isinstance(server, PostgreSQL):
+        import psycopg
+
+        place = f"host={services.HOST} port={server.port} user=root dbname=app"
+        connection: Any = psycopg.connect(place, autocommit=True)
+    else:
+        import pymysql
+
+        connection = pymysql.connect(unix_socket=f"{server.directory}/s", user="root", database="app", autocommit=True)
+    with contextlib.closing(connection), contextlib.closing(connection.cursor()) as cursor:
+        yield cursor
+
+
+@contextlib.contextmanager
+def locked_row(server: Server, table: str, key: str) -> Iterator[None]:
+    """A record on which other transactions wait."""
+    with administrator(server) as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"SELECT * FROM {table} WHERE id = '{key}' FOR UPDATE")
+        yield
+        cursor.execute("ROLLBACK")
 
 
 def children(pid: int) -> list[int]:

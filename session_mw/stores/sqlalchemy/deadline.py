@@ -88,18 +88,21 @@ class Guard:
         Raises:
             Overdue: The time is over. ``work`` goes on.
         """
-        errand = _Errand(work, discard)
-        try:
-            # Not threading.Thread, whose start can be interrupted in the middle. Under gevent it is a greenlet.
-            _thread.start_new_thread(copy_context().run, (errand.run,))
-            errand.going.acquire(timeout=max(self.ends - time.monotonic(), 0))
-        finally:
-            finished = errand.leave()
-        if errand.error is not None:
-            raise errand.error
-        if not finished:
-            raise Overdue
-        return finished[0]
+        while True:
+            errand = _Errand(work, discard)
+            try:
+                errand.start()
+                errand.going.acquire(timeout=max(self.ends - time.monotonic(), 0))
+            finally:
+                finished = errand.leave()
+            if errand.error is not None:
+                raise errand.error
+            if finished:
+                return finished[0]
+            if time.monotonic() >= self.ends:
+                raise Overdue
+            # It ended before it began: CPython gives a new thread its creator's number at first, and what
+            # somebody set in this thread from outside was raised there.
 
 
 current: ContextVar[Guard | None] = ContextVar("session_mw.stores.sqlalchemy.guard", default=None)
@@ -114,11 +117,15 @@ class _Errand(Generic[T]):
         self._is_left = False
         self._results: deque[T] = deque()
         self.going = threading.Lock()
+        """Released when the thread has ended, however it does."""
         self.going.acquire()
-        """Released at the end."""
         self.error: BaseException | None = None
 
-    def run(self) -> None:
+    def start(self) -> None:
+        # Not threading.Thread, whose start can be interrupted in the middle. Under gevent it is a greenlet.
+        _thread.start_new_thread(copy_context().run, (self._run, _Ending(self.going)))
+
+    def _run(self, _: _Ending) -> None:
         try:
             self._results.append(self._work())
             if self._is_left:
@@ -126,7 +133,6 @@ class _Errand(Generic[T]):
                     self._discard(result)
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             self.error = error
-        self.going.release()
 
     def leave(self) -> list[T]:
         """Wait no longer; the result, if there is one."""
@@ -137,6 +143,16 @@ class _Errand(Generic[T]):
         with suppress(IndexError):
             return [self._results.pop()]
         return []
+
+
+class _Ending:
+    """Held by a thread alone; releases a lock when it goes."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+
+    def __del__(self) -> None:
+        self._lock.release()
 
 
 class _Watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import weakref
@@ -11,8 +12,13 @@ from typing import Any
 
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
+from session_mw.stores.sqlalchemy import deadline
+from session_mw.stores.sqlalchemy.deadline import Guard
+
 # A place that was given back by the garbage collector wakes nobody.
 _LOOKS_AGAIN = 0.05
+
+_SILENT = logging.Logger("session_mw.stores.sqlalchemy", logging.CRITICAL + 1)
 
 
 class Place:
@@ -69,6 +75,9 @@ class IdlePool(Pool):
     Python: an exception that is set in a thread from outside can leave the count wrong and the lock
     held. Here all is one instruction of a deque.
 
+    A call that was interrupted may leave a connection behind that nobody returns, and that SQLAlchemy
+    keeps open for ever: it is closed before the next one is made.
+
     Args:
         creator: SQLAlchemy's.
         pool_size: How many are kept.
@@ -77,29 +86,43 @@ class IdlePool(Pool):
 
     def __init__(self, creator: Any, pool_size: int = 5, **others: Any) -> None:
         super().__init__(creator, **others)
+        # A pool tells of each dead connection with a traceback; the StoreError says it once. And an exception
+        # from outside can leave the lock of a log handler held.
+        self.logger = _SILENT
         self._size = pool_size
         self._idle: deque[ConnectionPoolEntry] = deque()
+        self._used: dict[ConnectionPoolEntry, weakref.ref[Guard]] = {}
 
     def _do_get(self) -> ConnectionPoolEntry:
         try:
-            return self._idle.pop()
+            record = self._idle.pop()
         except IndexError:
-            return self._create_connection()
+            self._close_abandoned()
+            record = self._create_connection()
+        guard = deadline.current.get()
+        if guard is not None:
+            self._used[record] = weakref.ref(guard)
+        return record
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         if len(self._idle) < self._size:
             self._idle.append(record)
         else:
             record.close()
+        self._used.pop(record, None)
+
+    def _close_abandoned(self) -> None:
+        for record, user in list(self._used.items()):
+            if user() is None and record not in self._idle:
+                self._used.pop(record, None)
+                record.close()
 
     def dispose(self) -> None:
         """Close the idle connections."""
-        while self._idle:
-            try:
-                record = self._idle.pop()
-            except IndexError:
-                return
-            record.close()
+        self._close_abandoned()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def recreate(self) -> IdlePool:
         """Make an empty pool like this one."""

@@ -6,7 +6,6 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import create_engine, event
@@ -195,19 +194,7 @@ def _engine(url: URL, arguments: Mapping[str, Any], options: Mapping[str, Any], 
         sqlite_file.prepare(engine, create)
     elif not is_sqlite:
         event.listen(engine, "do_connect", _connect_in_time)
-        _close_quietly(engine)
     return engine
-
-
-def _close_quietly(engine: Engine) -> None:
-    """Have the pool log no traceback where a driver (pg8000) cannot say good-bye over a dead connection."""
-    close = engine.dialect.do_close
-
-    def close_quietly(connection: Any) -> None:
-        with suppress(Exception):
-            close(connection)
-
-    setattr(engine.dialect, "do_close", close_quietly)  # noqa: B010
 
 
 def _connect_in_time(dialect: Any, record: object, positional: list[Any], named: dict[str, Any]) -> Any:
