@@ -121,7 +121,7 @@ class FlaskSessions(SessionInterface):
             return
         ours = cast("Session", session)
         try:
-            headers = sessions.respond(ours, list(response.headers))
+            headers = sessions.respond(ours, list(response.headers), response.status)
         except StoreError as error:
             # The test client's session_transaction() saves one that is not the request's: nobody sees a response.
             if not has_request_context() or cast("Any", current_session)._get_current_object() is not session:
@@ -131,7 +131,7 @@ class FlaskSessions(SessionInterface):
             # Flask itself asks no handler but that for 500 once the view has returned.
             answer = app.make_response(app.handle_user_exception(error))
             answer.headers = Headers(
-                with_session_headers(list(answer.headers), VARIES, accessed=True, name=sessions.cookie_name)
+                with_session_headers(list(answer.headers), VARIES, ours, sessions.cookie_name, sessions.notices)
             )
             _replace(response, answer)
         else:

@@ -229,7 +229,7 @@ class CookieState(KeptState[CookieBackend]):
         self.token, self.payload, self.permanent = token, payload, permanent
         session._refreshed = True
         if backend.notices.watch or len(token) > LARGE_COOKIE:
-            backend.notices.sets_cookie(len(token) + len(backend.cookie.name), session._place(), session._https)
+            backend.notices.sets_cookie(len(token) + len(backend.cookie.name), session)
         expires = backend.lifetimes.expires(self.created, now, self.lifetime) if permanent else None
         return backend.cookie.set(token, session._https, expires)
 
