@@ -121,8 +121,9 @@ class Notices:
                     return
 
     def _warn(self, reason: str, message: str, *args: object) -> None:
+        mine = object()
         # In one step, since two threads may come at once.
-        if self._told.setdefault(reason, args) is args:
+        if self._told.setdefault(reason, mine) is mine:
             logger.warning(message, *args)
 
 
