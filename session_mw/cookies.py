@@ -156,7 +156,7 @@ class SessionCookie:
 
 def domain_matches(domain: str, host: str) -> bool:
     """Whether a cookie with this Domain may be set by the host (RFC 6265 §5.1.3)."""
-    name, domain = _host_name(host), domain.lstrip(".").lower()
+    name, domain = host_name(host), domain.lstrip(".").lower()
     return name == domain or (name.endswith("." + domain) and not _is_ip_address(name))
 
 
@@ -167,7 +167,8 @@ def path_matches(cookie_path: str, path: str) -> bool:
     )
 
 
-def _host_name(host: str) -> str:
+def host_name(host: str) -> str:
+    """The name or address in a Host header: without the port and a final dot, in lower case."""
     name = host.rsplit(":", 1)[0] if re.search(r":[0-9]*\Z", host) else host
     return name.lower().rstrip(".")
 
@@ -188,7 +189,7 @@ def _attributes(secure: bool, httponly: bool, samesite: str | None, partitioned:
 
 def _domains(host: str) -> list[str | None]:
     """None for a host-only cookie, then the host and its parents, as far as they may hold a cookie."""
-    name = _host_name(host)
+    name = host_name(host)
     if not _HOST.fullmatch(name) or _is_ip_address(name):
         return [None]
     labels = name.split(".")

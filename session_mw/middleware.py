@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from session_mw.exceptions import ConfigurationError, MissingSession, kind_of
-from session_mw.manager import SessionManager, is_open
+from session_mw.manager import SessionManager, is_handshake, is_open
 from session_mw.response import Response, StartResponse
 from session_mw.session import Session
 from session_mw.settings import SettingNames
@@ -78,14 +78,13 @@ class SessionMiddleware:
         try:
             body = self.app(environ, response.start)
             if type(body) is list and response.status is not None and response.outcome is None:
-                start_response(response.status, sessions.respond(session, response.headers))
+                start_response(response.status, sessions.respond(session, response.headers, response.status))
                 return body
             return response.send(body, environ)
-        except StopIteration:
-            # flask-sock under gunicorn: the handler spoke over the socket, and the server is to send nothing.
-            response.end_without_headers()
-            raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, StopIteration) and is_handshake(environ):
+                # So simple-websocket's users tell gunicorn that it is to send nothing.
+                response.end_without_headers()
             response.end()
             raise
 

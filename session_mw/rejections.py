@@ -28,9 +28,11 @@ class RejectionLog:
         self._shape = shape
         self._key = secrets.token_bytes(16)
 
-    def rejected(self, token: str, error: Exception, logged: set[str] | None = None) -> None:
-        """Log that a cookie's value was rejected because of ``error``."""
-        self.log(error.reason if isinstance(error, BadToken) else "bad_payload", token, logged)
+    def rejected(self, token: str, error: Exception, logged: set[str] | None = None) -> str:
+        """Log that a cookie's value was rejected because of ``error``; the reason in one word."""
+        reason = error.reason if isinstance(error, BadToken) else "bad_payload"
+        self.log(reason, token, logged)
+        return reason
 
     def log(self, reason: str, token: str, logged: set[str] | None = None) -> None:
         """Log that a cookie's value was rejected for a reason in one word.

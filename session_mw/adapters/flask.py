@@ -121,7 +121,7 @@ class FlaskSessions(SessionInterface):
             return
         ours = cast("Session", session)
         try:
-            headers = sessions.respond(ours, list(response.headers))
+            headers = sessions.respond(ours, list(response.headers), response.status)
         except StoreError as error:
             # The test client's session_transaction() saves one that is not the request's: nobody sees a response.
             if not has_request_context() or cast("Any", current_session)._get_current_object() is not session:

@@ -161,7 +161,7 @@ def _commit_last(sessions: SessionManager, session: Session, request: Any, respo
 
 
 def _commit(sessions: SessionManager, session: Session, request: Any, response: Any) -> None:
-    response.headerlist = sessions.respond(session, response.headerlist)
+    response.headerlist = sessions.respond(session, response.headerlist, response.status)
 
 
 def includeme(config: Any) -> None:

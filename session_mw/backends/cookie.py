@@ -10,7 +10,7 @@ from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import pack, unpack
 from session_mw.backends.token_cache import TokenCache
 from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, SessionCookie
-from session_mw.exceptions import BadToken, CookieTooLarge, NotSerializable
+from session_mw.exceptions import CookieTooLarge, NotSerializable
 from session_mw.lazy_dict import UNTOUCHED
 from session_mw.notices import LARGE_COOKIE, Notices
 from session_mw.protocols import Codec, Serializer
@@ -131,8 +131,7 @@ class CookieBackend:
         return state, data
 
     def _reject(self, token: str, error: Exception, logged: set[str] | None = None) -> None:
-        self._rejections.rejected(token, error, logged)
-        if isinstance(error, BadToken) and error.reason == "bad_signature":
+        if self._rejections.rejected(token, error, logged) == "bad_signature":
             self.notices.rejected(token)
 
     def _refresh_unread(self, session: Session, token: str) -> Outcome | None:
@@ -231,7 +230,7 @@ class CookieState(KeptState[CookieBackend]):
         self.token, self.payload, self.permanent = token, payload, permanent
         session._refreshed = True
         if backend.notices.watch or len(token) > LARGE_COOKIE:
-            backend.notices.sets_cookie(len(token) + len(backend.cookie.name), session._place(), session._https)
+            backend.notices.sets_cookie(len(token) + len(backend.cookie.name), session)
         expires = None
         if permanent:
             expires = backend.lifetimes.expires(self.created, now, self.saved_metadata().get(LIFETIME))

@@ -333,5 +333,5 @@ class StoreState(KeptState[RecordBackend]):
         expires = backend.lifetimes.expires(self.created, now, lifetime) if self.permanent else None
         text = backend.cookie.set(self.token, session._https, expires)
         if backend.notices.watch:
-            backend.notices.sets_cookie(len(self.token) + len(backend.cookie.name), session._place(), session._https)
+            backend.notices.sets_cookie(len(self.token) + len(backend.cookie.name), session)
         return self.outcome(session, [text], refresh_only)
