@@ -202,9 +202,14 @@ class SessionManager:
         Raises:
             NotSerializable: As from :meth:`commit`, like all others.
         """
-        # A call saved for most requests of most sites, which bring no cookie and do not touch the session.
-        silent = session._state is None and not (session._header or session.accessed or session._changes)
-        outcome = SILENT if silent else self.save_with(session, status)
+        # Calls saved for most requests of most sites: they bring no cookie and do not touch the session, and
+        # hardly one of the others is a WebSocket's.
+        if session._state is None and not (session._header or session.accessed or session._changes):
+            outcome = SILENT
+        elif session._environ is not None and "HTTP_SEC_WEBSOCKET_KEY" in session._environ:
+            outcome = self.save_with(session, status)
+        else:
+            outcome = self.save(session)
         if session._phase < SENT:
             session._phase = SENT
         headers = with_session_headers(headers, outcome, session, self.cookie_name, self.notices)

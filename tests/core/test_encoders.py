@@ -1,4 +1,4 @@
-"""Encoders in C look into a dict without calling its methods: none writes a session that is not loaded as something else."""
+"""Encoders in C look into a dict without calling its methods: none writes an unread session as something else."""
 
 from __future__ import annotations
 
