@@ -109,7 +109,7 @@ def test_a_response_without_the_cookie_keeps_its_cache_control(value: str, do: C
     assert headers == [PLAIN, theirs, *([VARY] if do is read else [])]
 
 
-@pytest.mark.parametrize(  # noqa: E501
+@pytest.mark.parametrize(
     ("value", "sent"), [("max-age=60", "max-age=60, private"), ("public", f"public, {NO_COOKIES}")]
 )
 def test_a_deletion_is_kept_from_shared_caches_too(value: str, sent: str) -> None:
