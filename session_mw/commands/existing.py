@@ -40,10 +40,10 @@ def existing_store(url: str | None) -> Iterator[Store]:
 
 
 def _check_path(location: Location) -> None:
-    """See that file or directory is there, and that this user may use it.
+    """Check that the store's file or directory is there, and that this user may use it.
 
     Raises:
-        SessionError: It is not so; the message names the user who may.
+        SessionError: It is not there, or only another user may use it, whom the message names.
     """
     path = location.path
     if not path:
@@ -51,7 +51,10 @@ def _check_path(location: Location) -> None:
     try:
         status = os.stat(path)
     except PermissionError:
-        directory = _closed_directory(path)
+        # Name the first directory on the way that this user may not enter.
+        directory = os.path.dirname(path)
+        while directory != os.path.dirname(directory) and not os.path.exists(directory):
+            directory = os.path.dirname(directory)
         raise _of_another(directory, os.stat(directory)) from None
     except OSError as error:
         raise SessionError(
@@ -65,14 +68,6 @@ def _check_path(location: Location) -> None:
     # SQLite puts its journal beside the file.
     if location.kind == "sqlite" and not os.access(directory, os.W_OK | os.X_OK):
         raise _of_another(directory, os.stat(directory))
-
-
-def _closed_directory(path: str) -> str:
-    """The first directory on the way to ``path`` that this user may not enter."""
-    directory = os.path.dirname(path)
-    while directory != os.path.dirname(directory) and not os.path.exists(directory):
-        directory = os.path.dirname(directory)
-    return directory
 
 
 def _of_another(path: str, status: os.stat_result) -> SessionError:

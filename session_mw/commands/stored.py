@@ -84,7 +84,7 @@ def end(store: Store, session_id: str) -> None:
     """End a session.
 
     Raises:
-        SessionError: That is no id, or no session has it.
+        SessionError: That is not an id, or no session has it.
         StoreError: The store failed.
     """
     if not is_key(session_id):
@@ -118,7 +118,7 @@ def _managers(store: Store, format_: Format) -> list[SessionManager]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the package's log lines off the terminal: what they say is told by an error."""
+    """Keep the package's log lines off the terminal: the error that follows says the same."""
     logger, handler = logging.getLogger("session_mw"), logging.NullHandler()
     logger.addHandler(handler)
     try:
