@@ -27,7 +27,7 @@ FLASK_NAMES = {
     "SESSION_REFRESH_EACH_REQUEST": "refresh_each_request",
 }
 FOREIGN_NAMES = frozenset({"SESSION_PROTECTION"})
-"""Flask-Login's setting begins like ours and is none of ours."""
+"""Flask-Login's setting begins with SESSION_ and is not ours."""
 _EMPTY_IN_FLASK = frozenset({"SESSION_COOKIE_DOMAIN", "SESSION_COOKIE_PATH"})
 """Settings that Flask takes as not set where they are empty or False."""
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
@@ -73,7 +73,7 @@ _OF_ITS_STORES = {
 }
 
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-"""What a text says in lower case."""
+"""What a text in lower case means."""
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 _DURATION = re.compile(r"(\d+)\s*(second|minute|hour|day|week)s?", re.ASCII)
 
@@ -116,7 +116,7 @@ def settings_from_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unknown_setting(name: str, known: tuple[str, ...] = SETTING_NAMES) -> ConfigurationError:
-    """The error for a name that is no setting, with the nearest one that is."""
+    """The error for a name that is not a setting; it names the setting that was probably meant."""
     meant = CONFIG_NAMES.get(name.upper(), name.lower().removeprefix("session_"))
     near = [other for other in (meant, _IN_UPPER_CASE.get(meant)) if other in known]
     near = near or sorted((other for other in known if other.startswith(name)), key=len)
@@ -126,6 +126,7 @@ def unknown_setting(name: str, known: tuple[str, ...] = SETTING_NAMES) -> Config
 
 
 def _setting_of(name: object, value: object) -> str | None:
+    """Our name for a setting; None for what belongs to the framework or to an extension."""
     if not isinstance(name, str):
         raise ConfigurationError(f"the name of a setting is a str, not {name!r}")
     if name in CONFIG_NAMES:
@@ -165,11 +166,8 @@ def _read(name: str, setting: str, value: Any) -> Any:
         raise ConfigurationError(f"{name}: {value!r} cannot be read; write {expected}") from None
 
 
-def _boolean(text: str) -> bool:
-    return BOOLEANS[text.strip().lower()]
-
-
 def _boolean_or(words: tuple[str, ...], text: str) -> bool | str:
+    """One of the words, or what a boolean's text means."""
     word = text.strip().lower()
     return word if word in words else BOOLEANS[word]
 
@@ -202,7 +200,7 @@ def _reader_by_type(kind: Any) -> Reader | None:
         return _duration, "seconds, or a text such as '30 days'"
     if bool in kinds and words:
         return partial(_boolean_or, words), f"true, false or {' or '.join(words)}"
-    return (_boolean, "true or false") if bool in kinds else None
+    return (partial(_boolean_or, ()), "true or false") if bool in kinds else None
 
 
 _TYPES = get_type_hints(Settings)

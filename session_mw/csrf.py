@@ -64,7 +64,7 @@ def csrf_token(session: MutableMapping[str, Any]) -> str:
 
 
 def csrf_secret(session: MutableMapping[str, Any]) -> str:
-    """The session's secret itself, made if there is none yet. :func:`check_csrf` accepts it too.
+    """The session's secret itself, made if the session has not got one yet. :func:`check_csrf` accepts it too.
 
     It is for callers that compare tokens for equality, as Pyramid's policy does.
     """
@@ -72,7 +72,7 @@ def csrf_secret(session: MutableMapping[str, Any]) -> str:
 
 
 def new_csrf_secret(session: MutableMapping[str, Any]) -> str:
-    """Renew the session's secret, and return it; tokens of the former one are refused."""
+    """Renew the session's secret, and return it; tokens of the former one are rejected."""
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     session[CSRF_KEY] = secret
     return secret
@@ -121,7 +121,7 @@ class CSRFMiddleware:
         app: The WSGI app.
         environ_key: Where the session is in the environ.
         exempt: Called with the environ of an unsafe request; a true answer lets it pass
-            unchecked, for clients that are no browsers and bring their own proof.
+            unchecked, for clients that are not browsers and bring their own proof.
         tokens: ``"fallback"``: asked for where the browser says nothing. ``"always"``: every unsafe request has to
             pass :func:`check_csrf`, whatever the browser says.
         trusted_origins: Other origins, each ``scheme://host[:port]``, whose requests pass without a token, for
@@ -159,16 +159,18 @@ class CSRFMiddleware:
                 f"CSRFMiddleware found no session at environ[{self.environ_key!r}]; put it inside "
                 "SessionMiddleware: SessionMiddleware(CSRFMiddleware(app), ...), with the same environ_key"
             )
-        reason = None if self._passes_unchecked(environ) else self._refusal(environ)
+        passes = environ.get("REQUEST_METHOD") in _SAFE_METHODS or (self.exempt and self.exempt(environ))
+        reason = None if passes else self._refusal(environ)
         if reason is None:
             return self.app(environ, start_response)
         _log.info("CSRF: refused a request: %s", reason)
-        answer = _ANSWER if self.tokens == "always" else _answer(reason)
+        if self.tokens == "always":
+            answer = _ANSWER
+        else:
+            remedy = " Reload the page and send the form again." if reason in (_NO_CSRF, _BAD_CSRF) else ""
+            answer = f"The CSRF check failed: the request was refused because {reason}.{remedy}\n".encode("ascii")
         start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
         return [answer]
-
-    def _passes_unchecked(self, environ: WSGIEnvironment) -> bool:
-        return environ.get("REQUEST_METHOD") in _SAFE_METHODS or bool(self.exempt and self.exempt(environ))
 
     def _refusal(self, environ: WSGIEnvironment) -> str | None:
         if self.trusted_origins and read_origin(environ.get("HTTP_ORIGIN")) in self.trusted_origins:
@@ -180,11 +182,6 @@ class CSRFMiddleware:
         return _refusal(environ, environ[self.environ_key])
 
 
-def _answer(reason: str) -> bytes:
-    remedy = " Reload the page and send the form again." if reason in (_NO_CSRF, _BAD_CSRF) else ""
-    return f"The CSRF check failed: the request was refused because {reason}.{remedy}\n".encode("ascii")
-
-
 def _refusal(environ: WSGIEnvironment, session: Mapping[str, Any] | None, submitted: object = None) -> str | None:
     """Why the request is refused, in words that hold nothing of the client's."""
     if "cross-site" in str(environ.get("HTTP_SEC_FETCH_SITE", "")).lower():
@@ -194,22 +191,19 @@ def _refusal(environ: WSGIEnvironment, session: Mapping[str, Any] | None, submit
     secret = _stored_secret(session)
     if secret is None:
         return _NO_CSRF
-    if not _fits(secret, submitted_token(environ) if submitted is None else submitted):
-        return _BAD_CSRF
-    return None
+    token = submitted_token(environ) if submitted is None else submitted
+    if isinstance(token, str) and _MASKED.fullmatch(token):
+        both = urlsafe_b64decode(token)
+        token = urlsafe_b64encode(_xor(both[:_SECRET_BYTES], both[_SECRET_BYTES:])).decode("ascii")
+    # compare_digest raises TypeError for a str that is not ASCII.
+    is_right = isinstance(token, str) and token.isascii() and hmac.compare_digest(token, secret)
+    return None if is_right else _BAD_CSRF
 
 
 def _stored_secret(session: Mapping[str, Any] | None) -> str | None:
     get = getattr(session, "get", None)
     secret = get(CSRF_KEY) if callable(get) else None
     return secret if isinstance(secret, str) and _SECRET.fullmatch(secret) else None
-
-
-def _fits(secret: str, submitted: object) -> bool:
-    if isinstance(submitted, str) and _MASKED.fullmatch(submitted):
-        both = urlsafe_b64decode(submitted)
-        submitted = urlsafe_b64encode(_xor(both[:_SECRET_BYTES], both[_SECRET_BYTES:])).decode("ascii")
-    return isinstance(submitted, str) and submitted.isascii() and hmac.compare_digest(submitted, secret)
 
 
 def _xor(left: bytes, right: bytes) -> bytes:

@@ -91,7 +91,22 @@ def browser_objects(environ: WSGIEnvironment) -> str | None:
         return "the browser says that it comes from another site"
     if "same-site" in words:
         return "the browser says that it comes from another host or port of this site"
-    return _objection_to_origin(environ) if "HTTP_ORIGIN" in environ else None
+    if "HTTP_ORIGIN" not in environ:
+        return None
+    value = str(environ["HTTP_ORIGIN"])
+    theirs, ours = read_origin(value), own_origin(environ)
+    if value == "null":
+        return "its Origin is null, as from a sandboxed frame or under Referrer-Policy: no-referrer"
+    if theirs is None:
+        return "its Origin is not well-formed"
+    if ours is None:
+        return "its Host is not well-formed, so that no Origin can be this site's"
+    if theirs == ours:
+        return None
+    if theirs.host == ours.host and (theirs.scheme, ours.scheme) == ("https", "http"):
+        # The likeliest cause by far is not an attack, but a server that does not know of the proxy that ends TLS.
+        return "its Origin is https and wsgi.url_scheme is http: a server behind a proxy has to be told of it"
+    return "its Origin is not this site's"
 
 
 def read_trusted_origins(listed: Iterable[str]) -> frozenset[Origin]:
@@ -109,23 +124,6 @@ def read_trusted_origins(listed: Iterable[str]) -> frozenset[Origin]:
 
 def _fetch_site(environ: WSGIEnvironment) -> str:
     return str(environ.get("HTTP_SEC_FETCH_SITE", "")).strip(" \t")
-
-
-def _objection_to_origin(environ: WSGIEnvironment) -> str | None:
-    value = str(environ["HTTP_ORIGIN"])
-    theirs, ours = read_origin(value), own_origin(environ)
-    if value == "null":
-        return "its Origin is null, as from a sandboxed frame or under Referrer-Policy: no-referrer"
-    if theirs is None:
-        return "its Origin is not well-formed"
-    if ours is None:
-        return "its Host is not well-formed, so that no Origin can be this site's"
-    if theirs == ours:
-        return None
-    if theirs.host == ours.host and (theirs.scheme, ours.scheme) == ("https", "http"):
-        # The likeliest cause by far is no attack: a proxy that ends TLS, and a server that does not know it.
-        return "its Origin is https and wsgi.url_scheme is http: a server behind a proxy has to be told of it"
-    return "its Origin is not this site's"
 
 
 def _is_foreign(environ: WSGIEnvironment, name: str, pattern: re.Pattern[str]) -> bool:

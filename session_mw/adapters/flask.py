@@ -148,12 +148,11 @@ class FlaskSessions(SessionInterface):
         middleware = middleware_in(app.wsgi_app, self.environ_key)
         if middleware is not None:
             return middleware.sessions
-        return self._manager_by_config(app) if self.sessions is None else self.sessions
-
-    def _manager_by_config(self, app: Flask) -> SessionManager:
+        if self.sessions is not None:
+            return self.sessions
         settings = _settings_from(app.config if self._config is None else self._config)
         if app.secret_key:
-            # A subclass may have it as an attribute of its own.
+            # A subclass of Flask may have the key as an attribute instead of in its config.
             settings.setdefault("secret_key", app.secret_key)
         # Two threads must not make two managers: a store in memory would be two stores.
         with self._making:
@@ -172,7 +171,7 @@ def _settings_from(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"APPLICATION_ROOT is the cookie's path where SESSION_COOKIE_PATH is not set, and begins with '/'; "
                 f"{root!r} does not"
             )
-    # A list that is changed in place would be equal to itself.
+    # The settings are compared with those of the last manager: a list that was changed in place would equal itself.
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 

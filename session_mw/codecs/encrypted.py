@@ -89,8 +89,16 @@ class EncryptedCodec:
             ValueError: A time is before 1970 or after 2106-02-07, which 32 bits do not hold.
             NotSerializable: The payload takes too much memory to be read again.
         """
-        version, body = self._packed(payload)
-        return b64encode(self._keyring.seal(version, _times(created, now) + body))
+        version, body = PLAIN, payload
+        if self._compress and len(smaller := zlib.compress(payload)) < len(payload):
+            check_inflated(payload, smaller)
+            version, body = COMPRESSED, smaller
+        try:
+            times = _TIMES.pack(created, now)
+        except struct.error:
+            problem = f"an encrypted cookie holds times of 1970 to 2106, not {created} and {now}; check the clock"
+            raise ValueError(problem) from None
+        return b64encode(self._keyring.seal(version, times + body))
 
     def decode(self, token: str) -> Opened:
         """Open a token.
@@ -108,19 +116,16 @@ class EncryptedCodec:
         return self.encode(payload, created, now)
 
     def _read(self, token: str) -> tuple[bytes, int, int, bool]:
-        sealed = _from_text(token)
+        try:
+            sealed = b64decode(token.encode("ascii"))
+        except ValueError:
+            raise BadToken("bad_signature") from None
         version, content = self._keyring.open(sealed)
         if version not in (PLAIN, COMPRESSED):
             raise BadToken("bad_signature")
         created, written = _TIMES.unpack_from(content)
         body = content[_TIMES.size :]
         return (body if version == PLAIN else inflate(body)), created, written, self._keyring.is_current(sealed)
-
-    def _packed(self, payload: bytes) -> tuple[bytes, bytes]:
-        if self._compress and len(smaller := zlib.compress(payload)) < len(payload):
-            check_inflated(payload, smaller)
-            return COMPRESSED, smaller
-        return PLAIN, payload
 
 
 class EncryptedRecords:
@@ -143,7 +148,7 @@ class EncryptedRecords:
     ) -> None:
         context = (salt.encode(), cookie_name.encode())
         self._keyring = Keyring(secret_key, fallbacks, delimited(RECORD_PURPOSE, *context))
-        # Without the visitor's token, which whoever lists a user's sessions does not have.
+        # Heads are sealed without the visitor's token: whoever lists a user's sessions does not have it.
         self._heads = Keyring(secret_key, fallbacks, delimited(HEAD_PURPOSE, *context))
         # Every application that shares the secret key and the store finds the same sessions of a user.
         self._indexers = [
@@ -201,28 +206,13 @@ class EncryptedRecords:
         return opened.content
 
     def is_ours(self, key: str, data: bytes) -> bool:
-        """Whether one of the keys may have sealed the data; only the visitor's token tells for sure."""
+        """Whether the data name one of the keys; only :meth:`unseal` tells whether it sealed them."""
         return self._keyring.knows(data)
 
     def is_listed_well(self, sealed_head: bytes) -> bool:
-        """Whether there is a head; a record without one is of a time at which the index held the principal's name."""
+        """Whether there is a head: a record without one was listed by an older release, under the principal's name."""
         return sealed_head != b""
 
     def is_current(self, data: bytes) -> bool:
         """Whether data that :meth:`unseal` accepted was sealed with the current key and not with a fallback."""
         return self._keyring.is_current(data)
-
-
-def _times(created: int, written: int) -> bytes:
-    try:
-        return _TIMES.pack(created, written)
-    except struct.error:
-        problem = f"an encrypted cookie holds times of 1970 to 2106, not {created} and {written}; check the clock"
-        raise ValueError(problem) from None
-
-
-def _from_text(token: str) -> bytes:
-    try:
-        return b64decode(token.encode("ascii"))
-    except ValueError:
-        raise BadToken("bad_signature") from None

@@ -20,7 +20,7 @@ _HEAD_SIZE = len(_FORMAT) + 22
 
 
 class Records(Protocol):
-    """A payload to what a store holds and back."""
+    """Turns a payload into what a store holds, and back."""
 
     def seal(self, token: str, key: str, payload: bytes) -> bytes:
         """Make the data of the record.
@@ -39,7 +39,7 @@ class Records(Protocol):
         """
 
     def seal_head(self, key: str, head: bytes) -> bytes:
-        """Make of a head, which may be empty, what stands in the record."""
+        """Make what stands in the record for a head, which may be empty."""
 
     def open_head(self, key: str, sealed_head: bytes) -> bytes:
         """Read what :meth:`seal_head` made for the same key; empty where it cannot be read."""
@@ -64,8 +64,8 @@ class Records(Protocol):
 class PlainRecords:
     """Readable records, each behind a short digest of what it belongs to.
 
-    The digest has no secret: it finds a record that was copied under another key, or that
-    an application with another cookie name or salt wrote, and protects from nobody who can
+    The digest needs no secret key. It finds a record that was copied under another key, or that
+    an application with another cookie name or salt wrote; it does not protect from anybody who can
     write to the store.
 
     Args:
