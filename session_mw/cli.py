@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments; 130 after Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    # One token in 64 begins as an option does; without a name before its "=" it is the same token.
+    # One token in 64 begins with "-", which argparse takes for an option. find_tokens() reads "=TOKEN" as TOKEN.
     options = _parser().parse_args([f"={text}" if _TOKEN_LIKE_AN_OPTION.fullmatch(text) else text for text in given])
     try:
         status: int = options.run(options)
@@ -188,7 +188,7 @@ def _sessions(options: argparse.Namespace) -> int:
 def _end(options: argparse.Namespace) -> int:
     url, session_id = options.url, options.id
     if options.principal is None and session_id is None:
-        # A single argument is the id, where the URL comes from the environment.
+        # argparse takes a single argument for the URL; it is the id where the environment has the URL.
         url, session_id = os.environ.get(URL_VARIABLE), url
         if not url or session_id == url:
             options.error("give a URL and an ID, or --all PRINCIPAL")

@@ -34,7 +34,7 @@ SETTING_NAMES = tuple(field.name for field in fields(Settings))
 CONFIG_NAMES = FLASK_NAMES | {
     f"SESSION_{name.upper()}": name for name in SETTING_NAMES if name not in FLASK_NAMES.values()
 }
-"""Every setting in upper case: Flask's name, or ours behind SESSION_ where Flask has none."""
+"""Every setting in upper case: Flask's name, or ours behind SESSION_ where Flask has no such setting."""
 _IN_UPPER_CASE = {setting: name for name, setting in CONFIG_NAMES.items()}
 
 _STORES_OF_FLASK_SESSION = {
@@ -86,14 +86,14 @@ def settings_from_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
     SameSite, where it means to leave it out. Other upper-case names are ignored, if they do not
     begin with ``SESSION_``.
 
-    What works in Flask because Werkzeug normalizes it, works here: a domain with a port, a leading dot or
+    What Werkzeug normalizes for Flask is normalized here too: a domain with a port, a leading dot or
     letters beyond ASCII, a path that is not percent-encoded, an empty domain or path, Partitioned without Secure.
 
     Returns:
         Keyword arguments for :class:`~session_mw.SessionManager`.
 
     Raises:
-        ConfigurationError: A name that begins with ``SESSION_`` or is in lower case is no
+        ConfigurationError: A name that begins with ``SESSION_`` or is in lower case is not a
             setting (for those of Flask-Session the message says what to write instead), one setting is
             given twice, or a text cannot be read.
     """
@@ -110,7 +110,7 @@ def settings_from_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
         settings[setting] = read
     secure_is_off = "SESSION_COOKIE_SECURE" in mapping and settings.get("cookie_secure") is False
     if secure_is_off and settings.get("cookie_partitioned") is True:
-        # Flask has False by default, which Werkzeug overrules.
+        # False is Flask's default, and Werkzeug sends Secure with a partitioned cookie all the same.
         settings["cookie_secure"] = True
     return settings
 
@@ -162,7 +162,7 @@ def _read(name: str, setting: str, value: Any) -> Any:
     try:
         return reader(value)
     except (ValueError, KeyError):
-        # The text is shown, the error that quotes it again is not.
+        # The reader's own error would only quote the text once more.
         raise ConfigurationError(f"{name}: {value!r} cannot be read; write {expected}") from None
 
 
@@ -189,11 +189,11 @@ def _samesite(text: str) -> str | None:
 
 
 Reader = tuple[Callable[[str], Any], str]
-"""What reads a setting's text, and what to write where it cannot."""
+"""What reads a setting's text, and what the error says to write where the text cannot be read."""
 
 
 def _reader_by_type(kind: Any) -> Reader | None:
-    """The reader of a setting, by its annotation; None where its text is the value."""
+    """The reader of a setting, by its annotation; None where the text itself is the value."""
     kinds = get_args(kind) or (kind,)
     words = tuple(word for other in kinds if get_origin(other) is Literal for word in get_args(other))
     if timedelta in kinds:

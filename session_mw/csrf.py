@@ -5,8 +5,8 @@ compressed page does not give it away by its length (BREACH), and a form or scri
 
     page = f'<input type="hidden" name="csrf_token" value="{csrf_token(session)}">'
 
-Log-in has to renew the secret (``Session.regenerate_id()`` does), else whoever could plant an
-anonymous session beforehand would know it.
+Log-in has to renew the secret (``Session.regenerate_id()`` does). Otherwise an attacker who planted
+an anonymous session in the browser beforehand would know it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ _ANSWER = b"The CSRF check failed: reload the page and send the form again.\n"
 _NO_CSRF = "its session has no CSRF secret"
 _BAD_CSRF = "its CSRF token is missing or wrong"
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110, 9.2.1
-# 33 bytes are 44 characters and 66 are 88, without spare bits: two spellings are two tokens.
+# 33 bytes are exactly 44 characters of base64, and 66 are 88. Other sizes would leave spare bits in the last
+# character, so that several texts would stand for one token.
 _SECRET_BYTES = 33
 _SECRET = re.compile(r"[A-Za-z0-9_-]{44}")
 _MASKED = re.compile(r"[A-Za-z0-9_-]{88}")
@@ -82,21 +83,21 @@ def check_csrf(environ: WSGIEnvironment, session: Mapping[str, Any] | None, subm
     """Say whether a request comes from a page of this site, which carried the session's token.
 
     ``Sec-Fetch-Site: cross-site``, or an ``Origin`` or ``Referer`` of another scheme, host or
-    port, is refused whatever the token. Behind a proxy that ends TLS, ``wsgi.url_scheme`` and
+    port, is rejected whatever the token. Behind a proxy that ends TLS, ``wsgi.url_scheme`` and
     ``HTTP_HOST`` therefore have to be what the browser sees; and pages under
-    ``Referrer-Policy: no-referrer`` send ``Origin: null``, which is refused (take ``same-origin``).
+    ``Referrer-Policy: no-referrer`` send ``Origin: null``, which is rejected (take ``same-origin``).
 
-    Bad input of any type is a refusal. ``environ["wsgi.input"]`` can be read afterwards as if
-    nobody had read it.
+    Input of a wrong type is rejected and never raises. ``environ["wsgi.input"]`` can still be read
+    from its start afterwards.
 
     Args:
         environ: The WSGI environ of the request.
-        session: The session; None is a refusal.
+        session: The session; with None the answer is False.
         submitted: The token, where the caller has it, for example because the framework has
             already read the form. If None, it is the header ``X-CSRF-Token``, and without one the
             field ``csrf_token`` of an urlencoded or multipart form, in the first 1 MiB of the body.
     """
-    return _refusal(environ, session, submitted) is None
+    return _reason_to_reject(environ, session, submitted) is None
 
 
 class CSRFMiddleware:
@@ -109,10 +110,10 @@ class CSRFMiddleware:
     - ``Sec-Fetch-Site`` is ``same-origin`` or ``none``, or it is missing and ``Origin`` is the request's own scheme,
       host and port: it passes. It needs no token, and the session is not touched.
     - ``Sec-Fetch-Site`` is ``same-site`` or ``cross-site``, or ``Origin`` is ``null``, another one or malformed: it is
-      refused, with or without a token.
+      rejected, with or without a token.
     - It says nothing (an old browser, or a program): a valid token is needed, as :func:`check_csrf` has it.
 
-    What is refused never reaches the app; the answer is 403 in plain text, which names the reason.
+    A rejected request never reaches the app; the answer is 403 in plain text, which names the reason.
 
     ``Origin`` is compared with ``wsgi.url_scheme`` and ``HTTP_HOST``: behind a proxy that ends TLS, the server has to
     be told whom to believe, so that they are what the browser sees. No ``X-Forwarded-…`` is read here.
@@ -160,7 +161,7 @@ class CSRFMiddleware:
                 "SessionMiddleware: SessionMiddleware(CSRFMiddleware(app), ...), with the same environ_key"
             )
         passes = environ.get("REQUEST_METHOD") in _SAFE_METHODS or (self.exempt and self.exempt(environ))
-        reason = None if passes else self._refusal(environ)
+        reason = None if passes else self._reason_to_reject(environ)
         if reason is None:
             return self.app(environ, start_response)
         _log.info("CSRF: refused a request: %s", reason)
@@ -172,18 +173,20 @@ class CSRFMiddleware:
         start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
         return [answer]
 
-    def _refusal(self, environ: WSGIEnvironment) -> str | None:
+    def _reason_to_reject(self, environ: WSGIEnvironment) -> str | None:
         if self.trusted_origins and read_origin(environ.get("HTTP_ORIGIN")) in self.trusted_origins:
             return None
         if self.tokens == "fallback":
             reason = browser_objects(environ)
             if reason is not None or browser_vouches(environ):
                 return reason
-        return _refusal(environ, environ[self.environ_key])
+        return _reason_to_reject(environ, environ[self.environ_key])
 
 
-def _refusal(environ: WSGIEnvironment, session: Mapping[str, Any] | None, submitted: object = None) -> str | None:
-    """Why the request is refused, in words that hold nothing of the client's."""
+def _reason_to_reject(
+    environ: WSGIEnvironment, session: Mapping[str, Any] | None, submitted: object = None
+) -> str | None:
+    """Why the request is rejected, in words that quote nothing of it; None where it passes."""
     if "cross-site" in str(environ.get("HTTP_SEC_FETCH_SITE", "")).lower():
         return "the browser says that it comes from another site"
     if origin_is_foreign(environ) or referer_is_foreign(environ):

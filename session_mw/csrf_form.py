@@ -24,7 +24,7 @@ _MAX_PARTS = 1000
 def submitted_token(environ: WSGIEnvironment) -> object:
     """The header ``X-CSRF-Token``, or without one the form's field ``csrf_token``; None if both are missing.
 
-    ``environ["wsgi.input"]`` can be read afterwards as if nobody had read it.
+    ``environ["wsgi.input"]`` can still be read from its start afterwards.
     """
     header = environ.get("HTTP_X_CSRF_TOKEN")
     if header:
@@ -78,7 +78,7 @@ def _peek(stream: IO[bytes], limit: int) -> bytes:
     position = stream.tell()
     try:
         start = _read(stream, limit)
-        if not start:  # Bottle and WebOb leave their copy of the body at its end
+        if not start:  # Bottle and WebOb have read their copy of the body already and left it at its end
             stream.seek(0)
             start = _read(stream, limit)
         return start

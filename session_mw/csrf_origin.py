@@ -23,7 +23,7 @@ _LISTED = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*)://([^\x00-\x20\x7f/?#@:\\,*\[\]]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?"
 )
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
-# Python's codec writes these four as IDNA 2003 does, and browsers as IDNA 2008: another host.
+# Python's codec follows IDNA 2003 and browsers follow IDNA 2008, which turn these four into different hosts.
 _READ_DIFFERENTLY = frozenset("ßς\u200c\u200d")
 
 _VOUCHING = ("same-origin", "none")
@@ -66,10 +66,10 @@ def referer_is_foreign(environ: WSGIEnvironment) -> bool:
 
 
 def browser_vouches(environ: WSGIEnvironment) -> bool:
-    """Whether the browser says that the request comes from a page of this origin, or from nobody but its user.
+    """Whether the browser says that the request comes from a page of this origin, or directly from its user.
 
     ``Sec-Fetch-Site`` tells it, whatever ``Origin`` says: the browser compares what it sees itself, which behind a
-    proxy may be another scheme or host than the server's. A word that is not known counts like no word.
+    proxy may be another scheme or host than the server's. An unknown word counts as a missing header.
     """
     if _fetch_site(environ) in _VOUCHING:
         return True
@@ -80,12 +80,12 @@ def browser_objects(environ: WSGIEnvironment) -> str | None:
     """Why the request comes from elsewhere, by what the browser says; None if it does not say so.
 
     Returns:
-        A reason in words, which completes "the request was refused because" and holds nothing of the client's.
+        A reason in words, which completes "the request was refused because" and quotes nothing of the request.
     """
     site = _fetch_site(environ)
     if site in _VOUCHING:
         return None
-    # Two headers are one value with a comma for some servers. The worse of the words counts.
+    # Some servers join two headers into one value with a comma. The worse of the words counts.
     words = _BETWEEN_WORDS.split(site.lower())
     if "cross-site" in words:
         return "the browser says that it comes from another site"

@@ -194,7 +194,7 @@ def normalized_domain(domain: Any) -> Any:
     """A cookie's domain as Werkzeug sends it: without a leading dot and a port, in ASCII (IDNA, RFC 3490).
 
     Returns:
-        The value itself where that makes no domain of it.
+        The value itself where the result would not be a domain.
     """
     if not isinstance(domain, str):
         return domain
@@ -206,16 +206,16 @@ def normalized_domain(domain: Any) -> Any:
 
 
 def normalized_path(path: Any) -> Any:
-    """A cookie's path as Werkzeug sends it: percent-encoded, what is so already left as it is.
+    """A cookie's path as Werkzeug sends it: percent-encoded, except for what is percent-encoded already.
 
     Returns:
-        The value itself where that makes no path of it.
+        The value itself where the result would not be a path.
     """
     if not isinstance(path, str):
         return path
     try:
-        # What a path segment holds unencoded (https://url.spec.whatwg.org/#path-percent-encode-set), but for
-        # the semicolon, which ends the attribute.
+        # The characters that a path segment holds unencoded (https://url.spec.whatwg.org/#path-percent-encode-set),
+        # except for the semicolon, which would end the attribute.
         text = quote(path, safe="%!$&'()*+,/:=@")
     except UnicodeError:
         return path

@@ -25,7 +25,7 @@ _CATEGORIES = {"": "message", "message": ""}
 _OPENED = "session_mw_opened"
 
 _unwritten: WeakValueDictionary[int, Session] = WeakValueDictionary()
-"""The sessions, by their ids as objects, to which nobody had written when the first of several tries began.
+"""The sessions, by ``id()``, to which nothing had been written when the first of several tries began.
 
 The tries share the session and nothing else: each has a request and a copy of the environ of its own.
 """
@@ -34,7 +34,7 @@ The tries share the session and nothing else: each has a request and a copy of t
 class PyramidSession(Session):
     """A session with the methods of Pyramid's ``ISession`` besides its own."""
 
-    # A session that is open already becomes one of these, which Python allows between equal layouts.
+    # An open session gets this class by assignment to __class__, which Python allows only between equal layouts.
     __slots__ = ()
 
     def changed(self) -> None:
@@ -156,7 +156,7 @@ def _open(sessions: SessionManager, request: Any, environ_key: str) -> PyramidSe
 
 def _with_pyramid_methods(session: Session) -> PyramidSession:
     if not isinstance(session, PyramidSession):
-        # Flask and Bottle under the same middleware hold this object: a wrapper would be another one.
+        # Not a wrapper: Flask and Bottle under the same middleware hold this very object.
         session.__class__ = PyramidNullSession if isinstance(session, NullSession) else PyramidSession
     return cast("PyramidSession", session)
 

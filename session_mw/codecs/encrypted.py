@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from session_mw.codecs.base64url import b64decode, b64encode
-from session_mw.codecs.delimited import delimited
 from session_mw.codecs.inflate import check_inflated, inflate
 from session_mw.codecs.keyring import Keyring
+from session_mw.codecs.records import delimited
 from session_mw.exceptions import BadToken
 from session_mw.protocols import Opened
 
@@ -39,14 +39,14 @@ class EncryptedCodec:
 
     The cookie's name and the salt are part of every key, so a token of another cookie,
     another salt or another use of the secret key does not open. Whatever is wrong with a
-    token, it is rejected in the same way.
+    token, it is rejected in the same way, so that an attacker does not learn what is wrong.
 
     Args:
         secret_key: The key that encrypts.
         fallbacks: Older keys (or a newer one that is not used yet), which only decrypt.
         cookie_name: The name of the cookie.
         salt: Tells apart applications that share a secret key.
-        compress: Make long payloads shorter. How short one becomes tells of its content:
+        compress: Make long payloads shorter. The length then depends on the content:
             where the session holds a secret beside text that a visitor chooses, the
             visitor can guess the secret from the lengths (as CRIME and BREACH did).
             Compressed tokens are read with either setting.
@@ -105,13 +105,13 @@ class EncryptedCodec:
 
         Raises:
             BadToken: It is not authentic (``bad_signature``), or it is and does not inflate
-                to a payload of fair size (``bad_payload``).
+                to a payload within the limits (``bad_payload``).
         """
         payload, created, written, current = self._read(token)
         return payload, written, created, current
 
     def renew(self, token: str, now: int) -> str:
-        """Make the token anew with the current key and the time ``now``; its creation time stays."""
+        """Make a new token of the same payload with the current key and the time ``now``; the creation time stays."""
         payload, created, _, _ = self._read(token)
         return self.encode(payload, created, now)
 
@@ -150,7 +150,8 @@ class EncryptedRecords:
         self._keyring = Keyring(secret_key, fallbacks, delimited(RECORD_PURPOSE, *context))
         # Heads are sealed without the visitor's token: whoever lists a user's sessions does not have it.
         self._heads = Keyring(secret_key, fallbacks, delimited(HEAD_PURPOSE, *context))
-        # Every application that shares the secret key and the store finds the same sessions of a user.
+        # These keys do not depend on salt and cookie name: every application that shares the secret key and the
+        # store finds the same sessions of a user.
         self._indexers = [
             hmac.new(HKDF(SHA256(), 32, None, INDEX_PURPOSE).derive(key), digestmod="sha256")
             for key in (secret_key, *fallbacks)

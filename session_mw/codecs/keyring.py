@@ -55,7 +55,7 @@ class _Master:
         """
         expand = self._keyed.copy()
         if visitor is not None:
-            # HKDF-Extract: unpredictable to whoever lacks either of master key and visitor.
+            # HKDF-Extract: nobody can predict its output without both the master key and the visitor's secret.
             expand.update(visitor)
             expand = hmac.new(expand.digest(), digestmod="sha512")
         expand.update(salt + b"\x01")
@@ -69,7 +69,7 @@ class Keyring:
     Args:
         secret_key: The key that seals.
         fallbacks: Keys that only open, newest first.
-        context: What the messages are for, as :func:`.delimited.delimited` writes it. Keys
+        context: What the messages are for, as :func:`.records.delimited` writes it. Keys
             are derived from it, so a message of one context never opens in another.
     """
 

@@ -10,13 +10,21 @@ import hashlib
 from functools import lru_cache
 from typing import Protocol
 
-from session_mw.codecs.delimited import delimited
 from session_mw.exceptions import BadToken
 
 _PURPOSE = b"session_mw record"
 _FORMAT = b"P"
 _DIGEST_SIZE = 16
 _HEAD_SIZE = len(_FORMAT) + 22
+
+
+def delimited(*fields: bytes) -> bytes:
+    """Join fields, each after its length as 4 big-endian bytes, so that different lists never become the same bytes.
+
+    Without lengths, salt ``ab`` with cookie ``c`` and salt ``a`` with cookie ``bc`` would
+    be one context, and a token of the one application would open in the other.
+    """
+    return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
 
 
 class Records(Protocol):
@@ -56,8 +64,8 @@ class Records(Protocol):
     def is_current(self, data: bytes) -> bool:
         """Whether data that :meth:`unseal` accepted would be sealed with the same key today.
 
-        A record that is not current is written anew where it would otherwise only be
-        touched; else the old key could never be dropped.
+        A record that is not current is re-encrypted where it would otherwise only be
+        touched; otherwise the old key could never be dropped.
         """
 
 
@@ -110,7 +118,7 @@ class PlainRecords:
         return data.startswith(self._head(key))
 
     def is_listed_well(self, sealed_head: bytes) -> bool:
-        """True: there was never another index."""
+        """Always True: plain records have always been listed under the principal's own name."""
         return True
 
     def is_current(self, data: bytes) -> bool:

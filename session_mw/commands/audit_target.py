@@ -85,7 +85,7 @@ def _settings_in(path: str, name: str) -> dict[str, str]:
 
 
 def _parsed(path: str) -> configparser.ConfigParser:
-    # With default_section="", [DEFAULT] is a section like the others: what it holds is everybody's and not a setting.
+    # With default_section="", [DEFAULT] is a section like the others: its names are shared by all and are not settings.
     parser = configparser.ConfigParser(default_section="")
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
@@ -98,7 +98,7 @@ def _parsed(path: str) -> configparser.ConfigParser:
     except configparser.Error as error:
         # The error's text quotes the line, which may hold a key.
         lines = [str(number) for number, _ in getattr(error, "errors", [])] or [str(getattr(error, "lineno", "?"))]
-        raise SessionError(f"{path!r} is no .ini file: {type(error).__name__} in line {', '.join(lines)}") from None
+        raise SessionError(f"{path!r} is not an .ini file: {type(error).__name__} in line {', '.join(lines)}") from None
     return parser
 
 
@@ -187,7 +187,7 @@ def _manager_of(layer: Any, app: Any) -> SessionManager | None:
     for candidate in (layer, _part(layer, "sessions"), _part(pyramid_factory, "sessions")):
         if isinstance(candidate, SessionManager):
             return candidate
-    # FlaskSessions without a manager: it reads app.config at the first request.
+    # FlaskSessions without a manager reads app.config at the first request, so it has to be asked to do so now.
     adapter = sys.modules.get("session_mw.adapters.flask")
     if adapter is not None and isinstance(layer, adapter.FlaskSessions):
         made: SessionManager | None = layer.manager_for(app) if _part(app, "wsgi_app") else None
@@ -196,7 +196,7 @@ def _manager_of(layer: Any, app: Any) -> SessionManager | None:
 
 
 def _part(layer: Any, name: str) -> Any:
-    """An attribute of an object; None where it has none, or is a proxy of something that is not there yet."""
+    """An attribute of an object; None where it is missing, or where a proxy's object does not exist yet."""
     try:
         return None if isclass(layer) else getattr(layer, name, None)
     except Exception:  # noqa: BLE001 (an application raises what it likes)

@@ -17,10 +17,10 @@ URL_VARIABLE = "SESSION_MW_STORE"
 
 @contextmanager
 def existing_store(url: str | None) -> Iterator[Store]:
-    """The store that a URL names, closed afterwards; no file, directory or table is made where there is none.
+    """The store that a URL names, closed afterwards. It has to exist: no file, directory or table is made.
 
     Raises:
-        SessionError: There is no URL, or it is wrong; the store is not there, or another user's, or it fails.
+        SessionError: The URL is missing or wrong; the store does not exist, belongs to another user, or fails.
     """
     if not url:
         raise SessionError(f"which store? Give its URL, or set {URL_VARIABLE}")

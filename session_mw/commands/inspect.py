@@ -35,11 +35,11 @@ _OTHERS = (
     (re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|[a-z0-9]{32}"), "an id of another session library"),
     (_ID, "a stored session's id, or something else as long; --store URL shows the session"),
 )
-"""What else stands in session cookies, to be told what it is."""
+"""Other libraries' tokens, which the error message names."""
 
 
 class Found(NamedTuple):
-    """What has the form of a session's token."""
+    """A text that has the form of a session's token."""
 
     kind: str
     """:data:`SIGNED`, :data:`ENCRYPTED` or :data:`STORED`."""
@@ -51,7 +51,7 @@ class Found(NamedTuple):
 def find_tokens(text: str, *, stored: bool = False, cookie_name: str | None = None) -> list[Found]:
     """The tokens in a text: itself, or those of a ``Cookie`` or ``Set-Cookie`` line, a whole response or a cookie jar.
 
-    Where a signed one can be decoded, those that cannot are left out: a host's name has a token's form too.
+    Where some signed ones can be decoded, the others are left out: a host name has the form of a token too.
 
     Args:
         text: The text.
@@ -66,9 +66,9 @@ def find_tokens(text: str, *, stored: bool = False, cookie_name: str | None = No
     for number, word in enumerate(words):
         head, sign, value = word.partition("=")
         if not sign or (value and not value.strip("=")):
-            # No sign, or base64's padding.
+            # Without an equals sign, or with those of base64's padding only, the whole word is the value.
             head, value = "", word
-        # In a cookie jar the name is the column before.
+        # In a cookie jar (curl's, with tabs) the name stands in the column before the value.
         name = head.rpartition(":")[2] or (words[number - 1] if number and "\t" in text else "")
         if cookie_name is None or not name or name == cookie_name:
             values.append((value.strip('"'), name))

@@ -131,7 +131,7 @@ def _escape(value: Any) -> Any:
 
 
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False, default=_default)
-# JSONEncoder.encode makes its C encoder anew at each call, a third of its time for a small session.
+# JSONEncoder.encode makes a new C encoder at each call, which is a third of its time for a small session.
 _chunks = c_make_encoder and c_make_encoder(None, _default, encode_basestring_ascii, None, ":", ",", True, False, True)
 
 
