@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 INNER = ("app", "wsgi_app", "application", "wrapped", "_app")
-"""Where WSGI middlewares keep what they wrap: most; Flask-SocketIO; WhiteNoise; some; Werkzeug's profiler."""
+"""The attributes in which WSGI middlewares keep what they wrap.
+
+Most have ``app``; ``wsgi_app`` is Flask-SocketIO's, ``application`` WhiteNoise's, ``_app`` that of Werkzeug's profiler.
+"""
 _MOST_LAYERS = 64
 _ONE_EACH = "take one of them away, or give one another environ_key, cookie_name and salt"
 
@@ -101,7 +104,7 @@ class SessionMiddleware:
 
 def _check(app: object, environ_key: object, sessions: object) -> None:
     if not callable(app):
-        raise ConfigurationError(f"app is a WSGI application, a callable; {type(app).__name__} is none")
+        raise ConfigurationError(f"app is a WSGI application, a callable; {type(app).__name__} is not")
     if not isinstance(environ_key, str) or not environ_key:
         raise ConfigurationError(f"environ_key is a non-empty str, not {environ_key!r}")
     if sessions is not None and not isinstance(sessions, SessionManager):

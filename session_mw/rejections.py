@@ -15,13 +15,13 @@ _LEVELS = {"expired": logging.DEBUG, "bad_payload": logging.WARNING, "ambiguous"
 
 
 class RejectionLog:
-    """Logs rejections; ``expired`` at DEBUG, what anyone can send at INFO, what only a key's holder can at WARNING.
+    """Logs rejections: ``expired`` at DEBUG, what anybody can send at INFO, what only a key's holder can at WARNING.
 
     The fingerprint tells whether two lines of one process speak of the same token. Its key
     is random, so that nobody can test a guessed token against a log.
 
     Args:
-        shape: What a whole token looks like; what nobody signed and looks otherwise is ``malformed``.
+        shape: What a whole token looks like; one with a bad signature that looks otherwise is ``malformed``.
     """
 
     def __init__(self, shape: re.Pattern[str] | None = None) -> None:

@@ -33,7 +33,7 @@ _EXAMPLES = frozenset(
     b"this is a secret key",
     b"your secret key here",
 }
-# In no random key; whoever copied a line of documentation left them in.
+# A random key never holds these phrases; somebody copied a line of documentation and left them in.
 _PHRASES = (b"long random", b"change me", b"change-me", b"change_me", b"changeme", b"your-secret", b"your secret")
 
 
