@@ -28,7 +28,12 @@ TWINS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     "a path with a slash before": ({"cookie_path": "/app/"}, {}, "www.shop.test", ""),
     "a path now": ({}, {"cookie_path": "/app"}, "www.shop.test", ""),
     "an underscore": ({"cookie_domain": "shop.test"}, {}, "my_shop.shop.test", ""),
-    "a hidden path": ({"cookie_domain": "shop.test", "cookie_path": "/app"}, {"cookie_path": "/app"}, "w.shop.test", "path"),
+    "a hidden path": (
+        {"cookie_domain": "shop.test", "cookie_path": "/app"},
+        {"cookie_path": "/app"},
+        "w.shop.test",
+        "path",
+    ),
     "a hidden host": ({"cookie_domain": "shop.test"}, {"cookie_domain": "www.shop.test"}, "www.shop.test", "host"),
 }
 

@@ -109,7 +109,9 @@ def test_a_response_without_the_cookie_keeps_its_cache_control(value: str, do: C
     assert headers == [PLAIN, theirs, *([VARY] if do is read else [])]
 
 
-@pytest.mark.parametrize(("value", "sent"), [("max-age=60", "max-age=60, private"), ("public", f"public, {NO_COOKIES}")])
+@pytest.mark.parametrize(
+    ("value", "sent"), [("max-age=60", "max-age=60, private"), ("public", f"public, {NO_COOKIES}")]
+)
 def test_a_deletion_is_kept_from_shared_caches_too(value: str, sent: str) -> None:
     app = guarded(page(lambda session: session.pop("a"), ("Cache-Control", value)))
     headers = visit(app, cookie=f"session={token_of({'a': 1})}").headers
