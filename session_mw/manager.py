@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("session_mw")
 
+WEBSOCKET_KEY = "HTTP_SEC_WEBSOCKET_KEY"
 _WITHOUT_KEY = (
     "neither secret_key nor store is set, so each session is empty and every write to it is an error; set "
     "secret_key=... (make one: python -m session_mw keygen) or store=..."
@@ -147,7 +148,7 @@ class SessionManager:
         environ = session._environ
         # A handshake is accepted with 101 alone, which gevent-websocket has sent before it calls the application:
         # who says 200 afterwards has spoken over the socket.
-        if not (status and environ and is_handshake(environ)):
+        if not (status and environ and WEBSOCKET_KEY in environ):
             return self.save(session)
         if status >= "3" and environ.get("wsgi.websocket") is None:
             return self.save(session)
@@ -203,8 +204,12 @@ class SessionManager:
             NotSerializable: As from :meth:`commit`, like all others.
         """
         # A call saved for most requests of most sites, which bring no cookie and do not touch the session.
-        silent = session._state is None and not (session._header or session.accessed or session._changes)
-        outcome = SILENT if silent else self.save_with(session, status)
+        if session._state is not None:
+            outcome = self.save_with(session, status)
+        elif session._header or session.accessed or session._changes:
+            outcome = self.save(session)
+        else:
+            outcome = SILENT
         if session._phase < SENT:
             session._phase = SENT
         headers = with_session_headers(headers, outcome, session, self.cookie_name, self.notices)
@@ -279,7 +284,7 @@ class SessionManager:
 
 def is_handshake(environ: Mapping[str, Any]) -> bool:
     """Whether the request asks for a WebSocket (RFC 6455 §4.1); proxies send Upgrade on their own, but not this."""
-    return "HTTP_SEC_WEBSOCKET_KEY" in environ
+    return WEBSOCKET_KEY in environ
 
 
 def is_open(session: Session) -> bool:
