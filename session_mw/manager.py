@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("session_mw")
 
+WEBSOCKET_KEY = "HTTP_SEC_WEBSOCKET_KEY"
 _WITHOUT_KEY = (
     "neither secret_key nor store is set, so each session is empty and every write to it is an error; set "
     "secret_key=... (make one: python -m session_mw keygen) or store=..."
@@ -147,7 +148,7 @@ class SessionManager:
         environ = session._environ
         # A handshake is accepted with 101 alone, which gevent-websocket has sent before it calls the application:
         # who says 200 afterwards has spoken over the socket.
-        if not (status and environ and is_handshake(environ)):
+        if not (status and environ and WEBSOCKET_KEY in environ):
             return self.save(session)
         if status >= "3" and environ.get("wsgi.websocket") is None:
             return self.save(session)
@@ -284,7 +285,7 @@ class SessionManager:
 
 def is_handshake(environ: Mapping[str, Any]) -> bool:
     """Whether the request asks for a WebSocket (RFC 6455 §4.1); proxies send Upgrade on their own, but not this."""
-    return "HTTP_SEC_WEBSOCKET_KEY" in environ
+    return WEBSOCKET_KEY in environ
 
 
 def is_open(session: Session) -> bool:

@@ -1,4 +1,4 @@
-"""Encoders in C look into a dict without calling its methods: none writes an unread session as something else."""
+"""Encoders in C read a dict without calling its methods: none writes what a session holds before it is loaded."""
 
 from __future__ import annotations
 
