@@ -116,7 +116,13 @@ class Connections:
 
     def before_fork(self) -> None:
         """Called by :mod:`session_mw.stores.fork`."""
-        self._pools.get().close_before_fork()
+        while True:
+            pool = self._pools.get()
+            pool.close_before_fork()
+            if self._pools.get() is pool:
+                return
+            # The file was exchanged while this waited for the locks, and the new pool has locks of its own.
+            pool.release()
 
     def after_fork(self) -> None:
         """Called by :mod:`session_mw.stores.fork`; a child has a pool of its own, whose locks it does not hold."""
@@ -150,28 +156,47 @@ class Connections:
 
     def _current(self, pool: Pool) -> Pool:
         """The pool, or another one if the file was exchanged."""
+        if self._exchanged(pool) is None:
+            return pool
+
+        def follow() -> Pool:
+            if self._pools.get() is not pool:
+                # Another thread has done it.
+                return self._pools.get()
+            found = self._exchanged(pool)
+            if found is None:
+                return pool
+            if pool.files.lost_only_the_log(found):
+                # Whichever process closes the file last copies what is in the log into the file, so nothing is lost.
+                self._change_pool(pool, sqlite3.Connection.close)
+            pool.files.check_replaced(found, self._path)
+            try:
+                connection = self.open_alone()
+                try:
+                    self._reopen(connection)
+                finally:
+                    connection.close()
+            except (StoreError, sqlite3.Error) as error:
+                raise StoreError(
+                    f"the session database {self._path!r} was exchanged while it was in use, and the new file cannot "
+                    f"be used ({error})"
+                ) from error
+            return self._change_pool(pool, abandon)
+
+        # Look again while no other thread opens the first connection or closes the last one, as one does that forks: it
+        # makes the log appear or vanish, which would be taken for an exchange. It also keeps the fork waiting: a
+        # connection that is open meanwhile would be carried into the child.
+        return run_holding(pool.opening, self._timeout, BUSY, follow)
+
+    def _exchanged(self, pool: Pool) -> FileIds | None:
+        """The files that have the names now, if one of them is not the one that the pool has open."""
         found = FileIds.at(self._path)
         # When its last connection is closed SQLite removes the log, and later makes another one.
-        if not len(pool.open) or not pool.files.were_changed(found):
-            pool.files = found
-            pool.looked_at = time.monotonic()
-            return pool
-        if pool.files.lost_only_the_log(found):
-            # Whichever process closes the file last copies what is in the log into the file, so nothing is lost.
-            self._change_pool(pool, sqlite3.Connection.close)
-        pool.files.check_replaced(found, self._path)
-        try:
-            connection = self.open_alone()
-            try:
-                self._reopen(connection)
-            finally:
-                connection.close()
-        except (StoreError, sqlite3.Error) as error:
-            raise StoreError(
-                f"the session database {self._path!r} was exchanged while it was in use, and the new file cannot be "
-                f"used ({error})"
-            ) from error
-        return self._change_pool(pool, abandon)
+        if len(pool.open) and pool.files.were_changed(found):
+            return found
+        pool.files = found
+        pool.looked_at = time.monotonic()
+        return None
 
     def _exchanged_often(self) -> str:
         return f"the session database {self._path!r} is being exchanged again and again"

@@ -48,6 +48,7 @@ class Pool:
             would starve each other.
         files: The files that the connections have open.
         looked_at: When these were last compared with what has their names, by ``time.monotonic()``.
+        opening: Held by the thread that opens connections, closes all of them, or replaces the pool.
         pages: How many pages the database had when its log was last copied into the file because it had grown.
     """
 
@@ -62,7 +63,7 @@ class Pool:
         self.files = FileIds(None, None, None)
         self.looked_at = 0.0
         self.pages = 0
-        self._opening = threading.RLock()
+        self.opening = threading.RLock()
         # What to do with a connection that is given back after the pool was left.
         self._part_with: Callable[[Connection], None] | None = None
 
@@ -78,7 +79,7 @@ class Pool:
         except IndexError:
             deadline = time.monotonic() + self._timeout
         while True:
-            connection = run_holding(self._opening, self._timeout, BUSY, self._open_one_more)
+            connection = run_holding(self.opening, self._timeout, BUSY, self._open_one_more)
             if connection is not None:
                 return connection
             while len(self.open) >= self._most:
@@ -122,7 +123,7 @@ class Pool:
         """Close all connections and keep the locks until :meth:`release`; waits at most for the timeout."""
         deadline = time.monotonic() + self._timeout
         self.writing.acquire()
-        self._opening.acquire()
+        self.opening.acquire()
         # Readers give their connections back soon, and nobody opens another one meanwhile.
         while len(self.open) and time.monotonic() < deadline:
             if self.idle:
@@ -135,7 +136,7 @@ class Pool:
 
     def release(self) -> None:
         """Release the locks, if this thread holds them."""
-        fork.release(self._opening)
+        fork.release(self.opening)
         fork.release(self.writing)
 
 
