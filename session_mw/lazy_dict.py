@@ -70,10 +70,14 @@ C code looks into a dict without calling its methods. json.dumps then sees that 
 items, which loads; orjson, ujson, msgspec and rapidjson meet what they cannot write, and raise. None writes ``{}`` for
 a session full of data. Whoever takes the claim out, which is atomic, loads; others wait.
 """
-# Only now, since a dict that is made of another one keeps the hashes: msgspec.convert puts the key into a new dict.
+_NOT_EMPTY: dict[Any, object] = {_PLACEHOLDER: _PLACEHOLDER}
+"""The same where nobody is to load any more."""
+# Only now, since a dict that is filled from another one takes over the hashes: msgspec.convert puts the key into a new dict.
 _Placeholder.__hash__ = _Placeholder._refuse  # type: ignore[assignment]
 
 _SECONDS_BETWEEN_LOOKS = 0.001
+_LONGEST_WAIT = 30.0
+"""Seconds. Every store answers or fails sooner."""
 
 
 def _reading(method: _Method) -> _Method:
@@ -183,9 +187,9 @@ class LazyDict(dict[str, Any]):
                 self._state = state
                 return state
         except StoreError as error:
-            # A filter that looked at it meanwhile has taken it away.
-            dict.setdefault(self, _PLACEHOLDER, True)  # type: ignore[misc]
             self._failure = error
+            # A filter that looked at it meanwhile has taken it away.
+            dict.update(self, _NOT_EMPTY)
             raise
         except BaseException:
             # The request is given up (a time-out, say); another thread may still want to load.
@@ -199,7 +203,11 @@ class LazyDict(dict[str, Any]):
 
         It is asked again and again, since a lock in each session would make all requests pay for one
         that has several threads, and a lock for all sessions could be copied by a fork while it is held.
+
+        Raises:
+            StoreError: The thread that loads has failed, or does not come to an end.
         """
+        ends = time.monotonic() + _LONGEST_WAIT
         while self._state is None:
             if self._failure is not None:
                 raise StoreError(str(self._failure)) from self._failure.__cause__
@@ -209,6 +217,8 @@ class LazyDict(dict[str, Any]):
                 return self._blank()
             if dict.__contains__(self, _CLAIM):
                 return self._open()
+            if time.monotonic() > ends:
+                raise StoreError(f"another thread of the request did not load the session in {_LONGEST_WAIT:g} s")
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         return self._state
 
