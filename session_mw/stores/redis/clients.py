@@ -282,4 +282,4 @@ def _database(path: str, shown: str) -> int:
     try:
         return _database_number(path.removeprefix("/") or "0")
     except ValueError:
-        raise ConfigurationError(f"the path of {shown!r} is not the number of a database; write it like /0") from None
+        raise ConfigurationError(f"the path of {shown!r} is no database; write its number, such as /0") from None
