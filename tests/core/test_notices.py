@@ -235,6 +235,7 @@ def test_a_cookie_of_a_fallback_key_and_another_setting_is_told_of(caplog: pytes
         token_of({"a": 1}, digest="sha256")[:-1],
         token_of({"a": 1})[:-1] + "_",
     ],
+    ids=range(12),
 )
 def test_what_anyone_can_send_is_told_at_info_at_most(
     token: str, settings: dict[str, Any], caplog: pytest.LogCaptureFixture
