@@ -16,6 +16,7 @@ from support.wsgi import (
     DELETED,
     DELETION,
     PLAIN,
+    PRIVATE,
     SECURE_ATTRIBUTES,
     VARY,
     added,
@@ -42,7 +43,7 @@ each_ending = pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
 @each_ending
 def test_log_out_deletes_the_cookie_and_varies(any_client, end):
     answer = visit(guarded(page(end), sessions=any_client.sessions), cookie=any_client.cookie)
-    assert answer.headers == [PLAIN, VARY, DELETION]
+    assert answer.headers == [PLAIN, PRIVATE, VARY, DELETION]
 
 
 @each_ending
@@ -115,7 +116,7 @@ def test_where_no_cookie_of_the_name_came_nothing_is_deleted(any_sessions, cooki
 @each_ending
 def test_a_log_out_deletes_the_cookie_that_came_though_it_was_not_accepted(any_sessions, token, end):
     answer = visit(guarded(page(end), sessions=any_sessions), cookie=f"session={token}")
-    assert answer.headers == [PLAIN, VARY, DELETION]
+    assert answer.headers == [PLAIN, PRIVATE, VARY, DELETION]
 
 
 # What follows
