@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import random
 import sqlite3
 import sys
 import threading
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 from session_mw.exceptions import StoreError
 from session_mw.stores import fork
 from session_mw.stores.locks import run_holding
-from session_mw.stores.sqlite.files import bytes_left, explained, is_out_of_space
+from session_mw.stores.sqlite.files import bytes_left, explained, is_busy, is_out_of_space
 
 logger = logging.getLogger("session_mw")
 
@@ -40,16 +41,13 @@ LOG_BYTES = 1024 * 1024
 # and long enough for a busy process to look once for a hundred reads.
 LOOK_AGAIN = 0.001
 _PAUSE = 0.0005
-_IMPATIENCE = 0.1
+_LONGEST_PAUSE = 0.003
 
 _BUSY = "the session database was busy for too long; try again, or wait longer: ?timeout=10"
 
 
 class Connection(sqlite3.Connection):
     """One that weak references can count."""
-
-    patience = 0.0
-    """Its ``busy_timeout``, in seconds."""
 
 
 class FileIds(NamedTuple):
@@ -77,7 +75,7 @@ class Pool:
         self.idle: deque[Connection] = deque()
         self.open: weakref.WeakSet[Connection] = weakref.WeakSet()
         self.opening = threading.RLock()
-        # SQLite's own waiting is by sleeping and trying again: threads would starve each other
+        # waiting for another process is by sleeping and trying again: threads would starve each other
         self.writing = threading.RLock()
         self.files = FileIds(None, None, None)
         self.looked_at = 0.0
@@ -212,7 +210,7 @@ class Connections:
         except IndexError:
             connection = self._another(pool)
         try:
-            return connection.execute(sql, parameters).fetchall()
+            return self._execute(connection, sql, parameters, time.monotonic() + self._timeout).fetchall()
         finally:
             pool.give_back(connection)
 
@@ -226,42 +224,61 @@ class Connections:
             except IndexError:
                 connection = self._another(pool)
             try:
-                left = deadline - time.monotonic()
-                if abs(left - connection.patience) > _IMPATIENCE:
-                    connection.execute(f"PRAGMA busy_timeout={max(0, int(left * 1000))}")
-                    connection.patience = left
-                if is_full and connection.execute("PRAGMA freelist_count").fetchone()[0] < KEPT_PAGES:
-                    raise StoreError(
-                        f"the disk of the session database {self._path!r} is full; what is left is kept for log-outs"
-                    )
-                changed = self._written(connection, sql, parameters)
+                if is_full:
+                    self._keep_space(connection, deadline)
+                changed = self._written(connection, sql, parameters, deadline)
                 if may_grow:
-                    self._grow(pool, connection)
+                    self._grow(pool, connection, deadline)
                 return changed
             finally:
                 pool.give_back(connection)
 
         return run_holding(pool.writing, self._timeout, _BUSY, work)
 
-    def _written(self, connection: Connection, sql: str, parameters: tuple[Any, ...]) -> int:
+    def _execute(
+        self, connection: Connection, sql: str, parameters: tuple[Any, ...], deadline: float
+    ) -> sqlite3.Cursor:
+        """Run one statement; wait here while another process holds the file.
+
+        SQLite's own waiting (``busy_timeout``) sleeps in C. Under gevent all other greenlets would stand still
+        meanwhile, also those that serve pages without a session.
+        """
+        while True:
+            try:
+                return connection.execute(sql, parameters)
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(_PAUSE, _LONGEST_PAUSE))  # noqa: S311 (jitter, not a secret)
+
+    def _keep_space(self, connection: Connection, deadline: float) -> None:
+        """Refuse a new record where the disk is full and the file has no free pages either."""
+        (free,) = self._execute(connection, "PRAGMA freelist_count", (), deadline).fetchone()
+        if free < KEPT_PAGES:
+            raise StoreError(
+                f"the disk of the session database {self._path!r} is full; what is left is kept for log-outs"
+            )
+
+    def _written(self, connection: Connection, sql: str, parameters: tuple[Any, ...], deadline: float) -> int:
         try:
-            return connection.execute(sql, parameters).rowcount
+            return self._execute(connection, sql, parameters, deadline).rowcount
         except sqlite3.OperationalError as error:
             if not is_out_of_space(error):
                 raise
         # What a long reader kept in the log can perhaps go into the file now, so that the log begins anew in the
-        # space that it has: a log-out should not fail because the disk is full.
+        # space that it has: a log-out should not fail because the disk is full. Only SQLite can wait for that reader.
+        connection.execute(f"PRAGMA busy_timeout={max(0, int((deadline - time.monotonic()) * 1000))}")
         connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-        return connection.execute(sql, parameters).rowcount
+        connection.execute("PRAGMA busy_timeout=0")
+        return self._execute(connection, sql, parameters, deadline).rowcount
 
     def _reserve_log(self, connection: Connection) -> None:
         log = f"{os.path.realpath(self._path)}-wal"
         if not hasattr(os, "posix_fallocate") or (_id_of(log) and os.stat(log).st_size >= LOG_RESERVED):
             return
         try:
-            # without waiting: whoever writes now has done this before
-            connection.execute("PRAGMA busy_timeout=0")
-            # nobody else writes to the log meanwhile; what is behind its last valid frame means nothing to SQLite
+            # Without waiting: whoever writes now has done this before. Nobody else writes to the log meanwhile, and
+            # what is behind its last valid frame means nothing to SQLite.
             connection.execute("BEGIN IMMEDIATE")
             with FileIO(log, "r+") as file:
                 os.posix_fallocate(file.fileno(), 0, LOG_RESERVED)
@@ -270,10 +287,9 @@ class Connections:
             logger.debug("no space was reserved for the log of %r", self._path, exc_info=True)
         finally:
             connection.rollback()
-            connection.execute(f"PRAGMA busy_timeout={int(self._timeout * 1000)}")
 
-    def _grow(self, pool: Pool, connection: Connection) -> None:
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    def _grow(self, pool: Pool, connection: Connection, deadline: float) -> None:
+        (pages,) = self._execute(connection, "PRAGMA page_count", (), deadline).fetchone()
         if pages > pool.pages:
             try:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -318,7 +334,6 @@ class Connections:
         )
         # a text that is no UTF-8 is for the store to judge, as other values of a wrong type are
         connection.text_factory = _text
-        connection.patience = self._timeout
         return connection
 
     def _open(self, pool: Pool) -> Connection:
@@ -331,8 +346,10 @@ class Connections:
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
+            connection.execute("PRAGMA busy_timeout=0")
             # from here on SQLite has all its files open
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+            deadline = time.monotonic() + self._timeout
+            self._execute(connection, "SELECT count(*) FROM sqlite_master", (), deadline).fetchall()
             if is_first:
                 self._reserve_log(connection)
         except BaseException:
