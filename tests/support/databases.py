@@ -308,7 +308,11 @@ class Address:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection((services.HOST, self.target))
+                try:
+                    server = socket.create_connection((services.HOST, self.target))
+                except OSError:  # nobody listens there now
+                    client.close()
+                    continue
                 self.made += 1
                 silent = threading.Event()
                 self._silent.append(silent)
