@@ -11,7 +11,7 @@ from support import soak, soak_stores
 pytestmark = pytest.mark.heavy
 
 SECONDS = float(os.environ.get("SESSION_MW_SOAK_SECONDS", "60"))
-"""For all stores together."""
+"""For all stores together; each goes on until every fault has happened once."""
 
 
 @pytest.mark.parametrize("store", soak_stores.STORES)
@@ -23,4 +23,4 @@ def test_faults_of_a_store_cost_some_answers_and_no_session(store: str) -> None:
     assert not +figures.wrong, str(figures)
     assert figures.writes > 0
     assert figures.log_ins > 0
-    assert sum(figures.faults.values()) > 0
+    assert all(figures.faults.values())

@@ -239,7 +239,8 @@ class PgBouncer(Server):
             f"[databases]\napp = host={services.HOST} port={server.port} dbname=app user=app password={PASSWORD}\n"
             f"[pgbouncer]\nlisten_addr = {services.HOST}\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = plain\nauth_file = {self.directory}/users\npool_mode = transaction\n"
-            "default_pool_size = 2\nmax_client_conn = 200\n"
+            # else it waits 15 s before it tries to reach a server that was down
+            "default_pool_size = 2\nmax_client_conn = 200\nserver_login_retry = 1\n"
         )
         self.start()
 

@@ -24,6 +24,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,8 @@ LONGEST_WAIT = 2 * soak_stores.TIMEOUT + 3
 _GIVEN_UP = 20.0
 _PLACES = 3
 """Requests with a session at once for each server: one of waitress's four threads is left for other pages."""
+_MOST_SECONDS_MORE = 30
+"""For each fault to happen once."""
 _MOST_REQUESTS = 40
 """A tab's, a second."""
 
@@ -201,7 +204,7 @@ class Visitor:
     def run(self, tab: int) -> None:
         """One tab: ask, until the soak ends."""
         chance = random.Random(f"{self._soak.seed} {self.name} {tab}")
-        for _ in range(int(self._soak.seconds * _MOST_REQUESTS)):
+        for _ in range(int((self._soak.seconds + _MOST_SECONDS_MORE) * _MOST_REQUESTS)):
             if self._soak.ends.wait(chance.uniform(0.005, 0.05)):
                 return
             kind = chance.random()
@@ -340,8 +343,7 @@ class Soak:
     def run(self, directory: Path, visitors: int, tabs: int) -> None:
         settings = {"secret_key": secrets.token_hex(), "store": self.rig.url}
         try:
-            for name in SERVERS:
-                self._sites.append(Site(name, directory / name, settings, self))
+            self._start(directory, settings)
             # Before the first fault each server has made what it needs.
             assert [site.ask("/begin", who="nobody").status for site in self._sites] == [200] * len(SERVERS)
             self.rig.workers = self._workers
@@ -349,6 +351,15 @@ class Soak:
         finally:
             for site in self._sites:
                 site.stop()
+
+    def _start(self, directory: Path, settings: dict[str, Any]) -> None:
+        """Start the servers, all at once."""
+
+        def start(name: str) -> None:
+            self._sites.append(Site(name, directory / name, settings, self))
+
+        with ThreadPoolExecutor(len(SERVERS)) as threads:
+            list(threads.map(start, SERVERS))
 
     def ask(self, path: str, cookie: str | None = None, *, site: Site | None = None, **asked: object) -> Answer:
         """Ask a server that has a place free, or wait for one."""
@@ -379,8 +390,11 @@ class Soak:
         threads += [threading.Thread(target=self._look_at_plain_pages, args=(site,)) for site in self._sites]
         for thread in [*threads, self.schedule]:
             thread.start()
+        began = time.monotonic()
         self.ends.wait(self.seconds)
+        self.schedule.first_round.wait(_MOST_SECONDS_MORE)
         self.ends.set()
+        self.figures.seconds = time.monotonic() - began
         try:
             self.schedule.stop()
         finally:
@@ -429,7 +443,8 @@ def run(store: str, seconds: float, *, visitors: int = 4, tabs: int = 3, seed: i
 
     Args:
         store: One of :data:`support.soak_stores.STORES`.
-        seconds: For how long; the servers' starts, the last fault and a last look at all come on top.
+        seconds: For how long, or until each fault has happened once; the servers' starts, the last fault and a
+            last look at all come on top.
         visitors: How many.
         tabs: Of each visitor.
         seed: Decides the order of the faults.
