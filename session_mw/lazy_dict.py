@@ -72,7 +72,7 @@ a session full of data. Whoever takes the claim out, which is atomic, loads; oth
 """
 _NOT_EMPTY: dict[Any, object] = {_PLACEHOLDER: _PLACEHOLDER}
 """The same where nobody is to load any more."""
-# Only now, since a dict that is filled from another one takes over the hashes: msgspec.convert puts the key into a new dict.
+# Only now, since a dict that is filled from another one takes over the hashes; msgspec.convert asks for the key's.
 _Placeholder.__hash__ = _Placeholder._refuse  # type: ignore[assignment]
 
 _SECONDS_BETWEEN_LOOKS = 0.001

@@ -108,6 +108,37 @@ def test_six_hundred_open_streams_under_gevent_leave_descriptors(path: Path) -> 
     assert 2 <= int(done.stdout) <= 3 * connections.CONNECTIONS
 
 
+WAITING = """
+from gevent import monkey; monkey.patch_all()
+import gevent, sqlite3, sys, time
+from session_mw import open_store
+store, key = open_store(sys.argv[1] + "?timeout=10"), "0123456789abcdef" * 4
+store.create(key, b"data", 60)
+other = sqlite3.connect(sys.argv[2], isolation_level=None)
+other.execute("BEGIN IMMEDIATE")
+writer, longest, end, last = gevent.spawn(store.touch, key, 600), 0.0, time.monotonic() + 1, time.monotonic()
+while last < end:
+    gevent.sleep(0.01)
+    longest, last = max(longest, time.monotonic() - last), time.monotonic()
+assert not writer.ready()
+other.execute("COMMIT")
+assert writer.get(timeout=5)
+print(longest)
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+pysqlite"])
+def test_a_greenlet_that_waits_for_another_process_lets_others_go_on(path: Path, scheme: str) -> None:
+    """Among them those that serve pages without a session."""
+    pytest.importorskip("gevent")
+    pytest.importorskip("sqlalchemy")
+    command = [sys.executable, "-c", WAITING, f"{scheme}:///{path}", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.7
+
+
 def test_a_thread_waits_for_a_connection_that_another_uses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "CONNECTIONS", 1)
     store = SQLiteStore(path, timeout=0.5)

@@ -241,7 +241,8 @@ class PgBouncer(Server):
             f"[databases]\napp = host={services.HOST} port={server.port} dbname=app user=app password={PASSWORD}\n"
             f"[pgbouncer]\nlisten_addr = {services.HOST}\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = plain\nauth_file = {self.directory}/users\npool_mode = transaction\n"
-            "default_pool_size = 2\nmax_client_conn = 200\n"
+            # else it waits 15 s before it tries to reach a server that was down
+            "default_pool_size = 2\nmax_client_conn = 200\nserver_login_retry = 1\n"
         )
         self.start()
 
@@ -336,7 +337,11 @@ class Address:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection((services.HOST, self.target))
+                try:
+                    server = socket.create_connection((services.HOST, self.target))
+                except OSError:  # nobody listens there now
+                    client.close()
+                    continue
                 self.made += 1
                 silent = threading.Event()
                 self._silent.append(silent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import sys
 from collections.abc import Iterable
 from enum import Enum, auto
@@ -70,7 +71,7 @@ def judge(error: BaseException, is_file: bool) -> Verdict:
         name = getattr(error.orig, "sqlite_errorname", "")
         return Verdict.REFUSED if name in ("SQLITE_CONSTRAINT_NOTNULL", "SQLITE_CONSTRAINT_CHECK") else Verdict.TAKEN
     if is_file:
-        return Verdict.REFUSED
+        return Verdict.AGAIN if _is_busy(error) else Verdict.REFUSED
     return Verdict.LOST if _is_lost(error, told) else Verdict.REFUSED
 
 
@@ -140,6 +141,13 @@ def scrub(error: BaseException) -> None:
             found.__context__ = None
         if isinstance(found, DBAPIError):
             found.params, found.hide_parameters = None, True
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether another process holds a file of SQLite."""
+    code = getattr(getattr(error, "orig", None) or error, "sqlite_errorcode", 0)
+    # the upper bits tell more than is asked for
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _is_lost(error: BaseException, told: set[str | int]) -> bool:

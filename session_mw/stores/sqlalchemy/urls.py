@@ -176,7 +176,7 @@ def _engine(url: URL, arguments: Mapping[str, Any], options: Mapping[str, Any], 
     wait = options.get("timeout", TIMEOUT)
     engine = create_engine(
         url,
-        # how long to wait for another process that writes
+        # how long to wait for another process that writes, while a connection is made
         connect_args={"timeout": wait} if is_sqlite else dict(arguments),
         # Each operation is one statement: no BEGIN and COMMIT around it, nothing to roll back after it.
         isolation_level="AUTOCOMMIT",

@@ -22,8 +22,6 @@ CONNECTIONS = 8
 # Seconds for which the file's name is taken to mean the same file as at the last look. So short that nobody notices,
 # and long enough that a busy process looks once for a hundred reads.
 LOOK_AGAIN = 0.001
-# Seconds by which a connection's busy_timeout may differ from the time that is left; setting it is a statement.
-_IMPATIENCE = 0.1
 
 
 class Connections:
@@ -57,7 +55,7 @@ class Connections:
             try:
                 connection = pool.take()
                 try:
-                    return connection.execute(sql, parameters).fetchall()
+                    return connection.run(sql, parameters, time.monotonic() + self._timeout).fetchall()
                 finally:
                     pool.give_back(connection)
             except sqlite3.Error as error:
@@ -111,7 +109,6 @@ class Connections:
         )
         # Text that is not UTF-8 must not raise here: the store judges it, as it judges values of a wrong type.
         connection.text_factory = lambda found: found.decode("utf-8", "replace")
-        connection.patience = self._timeout
         return connection
 
     def before_fork(self) -> None:
@@ -135,15 +132,11 @@ class Connections:
         def work() -> int:
             connection = pool.take()
             try:
-                left = deadline - time.monotonic()
-                if abs(left - connection.patience) > _IMPATIENCE:
-                    connection.execute(f"PRAGMA busy_timeout={max(0, int(left * 1000))}")
-                    connection.patience = left
                 if is_nearly_full:
-                    log.refuse_new_record(connection, self._path)
-                changed = log.write(connection, sql, parameters)
+                    log.refuse_new_record(connection, self._path, deadline)
+                changed = log.write(connection, sql, parameters, deadline)
                 if may_grow:
-                    log.copy_if_grown(connection, pool, self._path)
+                    log.copy_if_grown(connection, pool, self._path, deadline)
                 return changed
             finally:
                 pool.give_back(connection)
@@ -217,8 +210,9 @@ class Connections:
         connection = self.open_alone()
         try:
             log.configure(connection)
-            # From here on SQLite has all its files open.
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+            # After the SELECT SQLite has all its files open; it leaves waiting to Connection.run().
+            connection.execute("PRAGMA busy_timeout=0")
+            connection.run("SELECT count(*) FROM sqlite_master", (), time.monotonic() + self._timeout).fetchall()
             if is_first:
                 log.reserve(connection, self._path)
         except BaseException:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import time
 from io import FileIO
 from typing import Any
 
@@ -52,7 +53,6 @@ def reserve(connection: Connection, path: str) -> None:
         return
     try:
         # Without waiting: a process that writes now has reserved the space before.
-        connection.execute("PRAGMA busy_timeout=0")
         # While this transaction is open nobody else writes to the log. SQLite ignores what is behind its last valid
         # frame, so the zeros that are added here do no harm.
         connection.execute("BEGIN IMMEDIATE")
@@ -63,7 +63,6 @@ def reserve(connection: Connection, path: str) -> None:
         logger.debug("no space was reserved for the log of %r", path, exc_info=True)
     finally:
         connection.rollback()
-        connection.execute(f"PRAGMA busy_timeout={int(connection.patience * 1000)}")
 
 
 def is_nearly_full(path: str) -> bool:
@@ -71,32 +70,35 @@ def is_nearly_full(path: str) -> bool:
     return bytes_left(path) < KEPT_PAGES * 4096
 
 
-def refuse_new_record(connection: Connection, path: str) -> None:
+def refuse_new_record(connection: Connection, path: str, deadline: float) -> None:
     """See that a new record fits into free pages of the database, on a disk that :func:`is_nearly_full`.
 
     Raises:
         StoreError: It does not.
     """
-    if connection.execute("PRAGMA freelist_count").fetchone()[0] < KEPT_PAGES:
+    if connection.run("PRAGMA freelist_count", (), deadline).fetchone()[0] < KEPT_PAGES:
         raise StoreError(f"the disk of the session database {path!r} is full; what is left is kept for log-outs")
 
 
-def write(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> int:
+def write(connection: Connection, sql: str, parameters: tuple[Any, ...], deadline: float) -> int:
     """Run a statement, a second time if the disk was full; how many rows it changed."""
     try:
-        return connection.execute(sql, parameters).rowcount
+        return connection.run(sql, parameters, deadline).rowcount
     except sqlite3.OperationalError as error:
         if not is_out_of_space(error):
             raise
     # A long reader may have kept the log from beginning anew. If it has ended, the log can be copied into the file now
-    # and begin anew in the space that it has: a log-out should not fail because the disk is full.
+    # and begin anew in the space that it has: a log-out should not fail because the disk is full. Only SQLite can wait
+    # for that reader.
+    connection.execute(f"PRAGMA busy_timeout={max(0, int((deadline - time.monotonic()) * 1000))}")
     connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-    return connection.execute(sql, parameters).rowcount
+    connection.execute("PRAGMA busy_timeout=0")
+    return connection.run(sql, parameters, deadline).rowcount
 
 
-def copy_if_grown(connection: Connection, pool: Pool, path: str) -> None:
+def copy_if_grown(connection: Connection, pool: Pool, path: str, deadline: float) -> None:
     """Copy the log into the database file if the file has to grow for it, while the disk has the space."""
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (pages,) = connection.run("PRAGMA page_count", (), deadline).fetchone()
     if pages > pool.pages:
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 import sqlite3
 import sys
 import threading
@@ -10,23 +11,46 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from session_mw.exceptions import StoreError
 from session_mw.stores import fork
 from session_mw.stores.locks import run_holding
+from session_mw.stores.sqlite.files import is_busy
 from session_mw.stores.sqlite.identity import FileIds
 
 BUSY = "the session database was busy for too long; try again, or wait longer: ?timeout=10"
 
 # Seconds between two looks whether a connection was given back.
 _PAUSE = 0.0005
+# Seconds between two tries while another process holds the file, at most.
+_LONGEST_PAUSE = 0.003
 
 
 class Connection(sqlite3.Connection):
     """A connection that weak references can count."""
 
-    patience = 0.0
-    """Its ``busy_timeout``, in seconds."""
+    def run(self, sql: str, parameters: tuple[Any, ...], deadline: float) -> sqlite3.Cursor:
+        """Run one statement; wait here while another process holds the file.
+
+        SQLite's own waiting (``busy_timeout``) sleeps in C. Under gevent all other greenlets would stand still
+        meanwhile, also those that serve pages without a session.
+
+        Args:
+            sql: The statement.
+            parameters: Its values.
+            deadline: When to give up, on the clock of :func:`time.monotonic`.
+
+        Raises:
+            sqlite3.Error: SQLite failed, or the file was held for too long.
+        """
+        while True:
+            try:
+                return self.execute(sql, parameters)
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(_PAUSE, _LONGEST_PAUSE))  # noqa: S311 (jitter, not a secret)
 
 
 class Pool:
