@@ -96,6 +96,7 @@ class Server(ABC):
         for pid in [self.process.pid, *children(self.process.pid)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
+            services.wait_until(lambda pid=pid: _stands_still(pid), "a server does not stop")
 
     def thaw(self) -> None:
         for pid in [*children(self.process.pid), self.process.pid]:
@@ -297,6 +298,15 @@ def children(pid: int) -> list[int]:
             if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
                 found.append(int(stat.parent.name))
     return found
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether each thread of a process is stopped, or gone."""
+    states = set()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            states.add(stat.read_text().rpartition(")")[2].split()[0])
+    return states <= {"T", "Z"}
 
 
 class Address:

@@ -125,7 +125,9 @@ class _Errand(Generic[T]):
         # Not threading.Thread, whose start can be interrupted in the middle. Under gevent it is a greenlet.
         _thread.start_new_thread(copy_context().run, (self._run, _Ending(self.going)))
 
-    def _run(self, _: _Ending) -> None:
+    def _run(self, ending: _Ending) -> None:
+        # An error's traceback holds this frame, and must not hold this as well.
+        del ending
         try:
             self._results.append(self._work())
             if self._is_left:
