@@ -7,7 +7,7 @@ from typing import Any
 
 from session_mw.exceptions import BadToken, NotSerializable, item_path
 from session_mw.protocols import Serializer
-from session_mw.state import CREATED, LABEL, LIFETIME, MAX_OWN_LIFETIME, NO_METADATA, PRINCIPAL
+from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, MAX_OWN_LIFETIME, NO_METADATA, PRINCIPAL
 
 
 def _is_time(value: Any) -> bool:
@@ -23,6 +23,7 @@ def _is_lifetime(value: Any) -> bool:
 
 
 METADATA: Mapping[str, Callable[[Any], bool]] = {
+    COMPANION: _is_text,
     CREATED: _is_time,
     LABEL: _is_text,
     LIFETIME: _is_lifetime,

@@ -16,12 +16,12 @@ from functools import lru_cache
 from typing import Any
 
 from session_mw.protocols import Record
-from session_mw.state import LABEL, LIFETIME
+from session_mw.state import COMPANION, LABEL, LIFETIME
 
 ENDED = b"ended"
 """What a record holds for a while after its session got another id."""
 
-LISTED = (LABEL, LIFETIME)
+LISTED = (COMPANION, LABEL, LIFETIME)
 """The metadata that stand in the head too."""
 
 _CREATED_DIGITS = 12

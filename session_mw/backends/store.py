@@ -19,7 +19,8 @@ from session_mw.notices import Notices
 from session_mw.protocols import Record, Serializer, Store, is_indexed
 from session_mw.rejections import RejectionLog
 from session_mw.session import Session
-from session_mw.state import CREATED, LABEL, LIFETIME, SILENT, Outcome
+from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, SILENT, Outcome
+from session_mw.stores.session_ids import is_key
 
 logger = logging.getLogger("session_mw")
 
@@ -134,6 +135,11 @@ class StoreBackend:
         idle = lifetime if type(lifetime) is int else self.lifetimes.idle
         last_used = max(created, min(now, record.expires - idle))
         return SessionInfo(key, created, last_used, label if type(label) is str else None)
+
+    def companion(self, key: str, record: Record) -> str | None:
+        """The key of the record that ends with a session; None where there is none."""
+        companion = read_head(self.records.open_head(key, head_in(record))).get(COMPANION)
+        return companion if isinstance(companion, str) and is_key(companion) else None
 
     def _candidates(self, header: str) -> list[str]:
         tokens = []
