@@ -1,4 +1,4 @@
-"""Sessions in Bottle's manner: a plugin that hands the session to the views that name it."""
+"""Sessions in Bottle's manner: plugins that hand the session, or the log-in, to the views that name it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from bottle import PluginError, request
 
+from session_mw.login import get_login
 from session_mw.middleware import get_session
 
 
@@ -63,3 +64,51 @@ class SessionPlugin:
             return callback(*args, **arguments)
 
         return with_session
+
+
+class LoginPlugin:
+    """Gives the request's log-in to every view with an argument of the keyword's name.
+
+        app = bottle.Bottle()
+        app.install(LoginPlugin())
+
+        @app.get("/")
+        def index(login): ...
+
+        application = SessionMiddleware(LoginMiddleware(app, load_user=...), secret_key=...)
+
+    Args:
+        keyword: The argument's name.
+    """
+
+    name = "login"
+    api = 2
+
+    def __init__(self, keyword: str = "login") -> None:
+        self.keyword = keyword
+
+    def setup(self, app: Any) -> None:
+        """Called by Bottle when the plugin is installed.
+
+        Raises:
+            bottle.PluginError: Another log-in plugin hands out the same keyword.
+        """
+        for other in app.plugins:
+            if other is not self and isinstance(other, LoginPlugin) and other.keyword == self.keyword:
+                raise PluginError(f"two log-in plugins for the keyword {self.keyword!r}; give one another keyword")
+
+    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:
+        """Called by Bottle for each route.
+
+        Raises:
+            MissingSession: In a request, where LoginMiddleware is not in front.
+        """
+        if self.keyword not in inspect.signature(route.callback).parameters:
+            return callback
+
+        @wraps(callback)
+        def with_login(*args: Any, **arguments: Any) -> Any:
+            arguments[self.keyword] = get_login(request.environ)
+            return callback(*args, **arguments)
+
+        return with_login

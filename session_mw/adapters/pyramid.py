@@ -6,13 +6,15 @@ from functools import partial
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
+from pyramid.authorization import ACLHelper, Authenticated, Everyone
 from pyramid.events import NewRequest
-from pyramid.interfaces import ISession
+from pyramid.interfaces import ISecurityPolicy, ISession
 from zope.interface import classImplements
 
 from session_mw.csrf import csrf_secret, new_csrf_secret
 from session_mw.exceptions import ConfigurationError, MissingSession
 from session_mw.flash import flash, peek_flashes, pop_flashes
+from session_mw.login import get_login
 from session_mw.manager import SessionManager, is_open, manager_of, was_changed
 from session_mw.session import NullSession, Session
 
@@ -127,6 +129,57 @@ class PyramidSessions:
 
     def _opened(self, session: Session) -> bool:
         return self.sessions is not None and self.sessions.opened(session)
+
+
+class LoginSecurityPolicy:
+    """A security policy on the log-in of LoginMiddleware: ``request.authenticated_userid``, ``request.identity``.
+
+        config.set_security_policy(LoginSecurityPolicy())
+        app = SessionMiddleware(LoginMiddleware(config.make_wsgi_app(), load_user=...), secret_key=...)
+
+    Permissions are granted by the ACLs of the context (``__acl__``) to the user's id, ``Authenticated`` and
+    ``Everyone``; a subclass may give more principals.
+
+    Raises:
+        MissingSession: In a request, where LoginMiddleware is not in front.
+    """
+
+    def __init__(self) -> None:
+        self._acl = ACLHelper()
+
+    def identity(self, request: Any) -> Any:
+        """What ``load_user`` gives for the user who is logged in; None: nobody."""
+        return get_login(request.environ).user
+
+    def authenticated_userid(self, request: Any) -> str | None:
+        """The id of the user who is logged in; None: nobody."""
+        return get_login(request.environ).user_id
+
+    def principals(self, request: Any) -> list[str]:
+        """To whom an ACL may grant something in this request; to be overridden for groups."""
+        user_id = self.authenticated_userid(request)
+        return [Everyone] if user_id is None else [Everyone, Authenticated, user_id]
+
+    def permits(self, request: Any, context: Any, permission: str) -> Any:
+        """What the context's ACL says."""
+        return self._acl.permits(context, self.principals(request), permission)
+
+    def remember(self, request: Any, userid: str, *, remember: bool = False, **kw: Any) -> list[tuple[str, str]]:
+        """Log the user in; the middlewares set the cookies.
+
+        Args:
+            remember: Whether the user comes back after the browser was closed.
+        """
+        get_login(request.environ).log_in(userid, remember=remember)
+        return []
+
+    def forget(self, request: Any, **kw: Any) -> list[tuple[str, str]]:
+        """Log the user out; the middlewares delete the cookies."""
+        get_login(request.environ).log_out()
+        return []
+
+
+classImplements(LoginSecurityPolicy, ISecurityPolicy)
 
 
 def _begin_try(session: PyramidSession, attempt: int) -> None:
