@@ -175,9 +175,10 @@ class Login:
         if session._state is None:
             return []
         self._follow()
-        if session._state.intent == END and flask_login.user_id_in(session) is None:
-            # The application has emptied the session by itself: it would be surprised to see the user come back.
-            self._deletes_cookie = True
+        if flask_login.user_id_in(session) is None:
+            # The application has emptied the session by itself since: it would be surprised to see the user come back.
+            self._issued = None
+            self._deletes_cookie |= session._state.intent == END
         values = remember.cookie.values(self._header)
         if self._deletes_cookie and remember.tokens is not None:
             for value in values:
