@@ -16,7 +16,6 @@ from session_mw.login.remember import Remember
 from session_mw.login.settings import LoginSettings
 from session_mw.login.tokens import Issued, Recalled
 from session_mw.manager import SessionManager, is_open
-from session_mw.protocols import is_indexed
 from session_mw.secret_keys import has_bytes
 from session_mw.session import Session
 from session_mw.state import COMPANION, END, RENEW, Header
@@ -436,11 +435,11 @@ class Login:
     def _end_oldest(self, user_id: str, limit: int) -> None:
         """End the sessions of a user beyond the limit: those used least recently, and not this one."""
         sessions, own = self._parts.sessions, self._session.id
-        if own is None or not is_indexed(sessions.store):
-            return
         infos = sorted(sessions.sessions_of(user_id), key=lambda info: (info.last_used, info.created))
-        for info in [info for info in infos if info.id != own][: max(0, len(infos) - limit)]:
-            sessions.end(info.id)
+        surplus = max(0, len(infos) - limit)
+        ended = [info.id for info in infos if info.id != own][:surplus]
+        kept = [info.id for info in infos if info.id not in ended]
+        self._parts.remember.end_but_keep_devices(ended, kept)
 
     def run_after(self) -> None:
         """Do what is left once the response has been committed; what fails is logged, for the answer is on its way."""

@@ -60,6 +60,33 @@ class Remember:
         elif settings.secret_key is not None:
             self.tokens = SignedTokens(settings, name, login.remember_seconds)
 
+    def end_but_keep_devices(self, ended: list[str], kept: list[str]) -> None:
+        """End stored sessions, and the devices that were remembered with them, but for those that others belong to.
+
+        A browser that was closed and started again has left a session behind: it is the same device.
+
+        Args:
+            ended: Ids of the sessions to end.
+            kept: Ids of those that go on.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        if not isinstance(self._backend, StoreBackend):
+            return
+        devices = {self._device_of(session_id) for session_id in kept}
+        for session_id in ended:
+            if self._device_of(session_id) in devices - {None}:
+                self._backend.store.delete(session_id)
+            else:
+                self._sessions.end(session_id)
+
+    def _device_of(self, session_id: str) -> str | None:
+        if not isinstance(self._backend, StoreBackend):
+            return None
+        record = self._backend.store.load(session_id)
+        return None if record is None else self._backend.companion(session_id, record)
+
     def _end_sessions(self, series: Series, key: str) -> None:
         """End the sessions of a device; those in a store that lists none are refused when they come."""
         for session_id in series.sessions:

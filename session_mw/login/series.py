@@ -96,9 +96,23 @@ class Series:
             series = cls(**json.loads(payload))
         except TypeError as error:
             raise ValueError("not a remembered device") from error
-        if not is_user_id(series.user_id) or type(series.begun) is not int:
+        if not series.is_well_formed():
             raise ValueError("not a remembered device")
         return series
+
+    def is_well_formed(self) -> bool:
+        """Whether every field has its type: the store may hold what somebody else has written."""
+        texts = (self.tagging, self.current, self.following, self.making, self.epoch, self.version or "")
+        return (
+            is_user_id(self.user_id)
+            and type(self.begun) is int
+            and isinstance(self.used, list)
+            and isinstance(self.sessions, list)
+            and all(isinstance(text, str) for text in (*texts, *self.sessions))
+            and all(
+                isinstance(entry, list) and [type(item) for item in entry] == [str, int, str] for entry in self.used
+            )
+        )
 
     def dumps(self) -> bytes:
         """The payload of the record."""

@@ -68,7 +68,9 @@ def close(browser: Any) -> None:
 def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
     argon2 = pytest.importorskip("argon2")
     # Hashes that take no time.
-    monkeypatch.setattr(argon2, "PasswordHasher", partial(argon2.PasswordHasher, time_cost=1, memory_cost=8))
+    monkeypatch.setattr(
+        argon2, "PasswordHasher", partial(argon2.PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    )
     pytest.importorskip("bottle")
     monkeypatch.setenv("SECRET_KEY", KEY)
     monkeypatch.chdir(tmp_path)

@@ -425,6 +425,21 @@ def test_max_sessions_ends_the_session_used_least_recently(clock: Clock) -> None
     assert len(site.sessions.sessions_of("42")) == 2
 
 
+def test_max_sessions_ends_no_device_of_which_a_newer_session_goes_on(clock: Clock) -> None:
+    site = Site(store="memory://", max_sessions=3)
+    browser, other = site.browser(), site.browser()
+    browser.get("/in-remember")
+    for _ in range(6):
+        clock.advance(3600)
+        assert browser.restart().sees() == "42 stale"
+        assert len(site.sessions.sessions_of("42")) <= 3
+    clock.advance(3600)
+    other.get("/in")
+    assert browser.sees() == "42 stale"
+    assert browser.restart().sees() == "42 stale"
+    assert other.sees() == "42 fresh"
+
+
 def test_max_sessions_without_an_index_is_an_error_that_says_so() -> None:
     with pytest.raises(ConfigurationError, match="max_sessions needs a store"):
         Site(max_sessions=2).browser().get()
