@@ -8,13 +8,15 @@ from weakref import WeakValueDictionary
 
 from pyramid.authorization import ACLHelper, Authenticated, Everyone
 from pyramid.events import NewRequest
-from pyramid.interfaces import ISecurityPolicy, ISession
+from pyramid.interfaces import PHASE2_CONFIG, ISecurityPolicy, ISession
+from pyramid.security import Allowed
 from zope.interface import classImplements
 
 from session_mw.csrf import csrf_secret, new_csrf_secret
 from session_mw.exceptions import ConfigurationError, MissingSession
 from session_mw.flash import flash, peek_flashes, pop_flashes
 from session_mw.login import get_login
+from session_mw.login.middleware import has_login
 from session_mw.manager import SessionManager, is_open, manager_of, was_changed
 from session_mw.session import NullSession, Session
 
@@ -134,11 +136,11 @@ class PyramidSessions:
 class LoginSecurityPolicy:
     """A security policy on the log-in of LoginMiddleware: ``request.authenticated_userid``, ``request.identity``.
 
-        config.set_security_policy(LoginSecurityPolicy())
+        config.include("session_mw.adapters.pyramid")
         app = SessionMiddleware(LoginMiddleware(config.make_wsgi_app(), load_user=...), secret_key=...)
 
-    Permissions are granted by the ACLs of the context (``__acl__``) to the user's id, ``Authenticated`` and
-    ``Everyone``; a subclass may give more principals.
+    Including the module sets it where the application sets no policy. Permissions are granted by the ACLs of the
+    context (``__acl__``) to the user's id, ``Authenticated`` and ``Everyone``; a subclass may give more principals.
 
     Raises:
         MissingSession: In a request, where LoginMiddleware is not in front.
@@ -182,6 +184,21 @@ class LoginSecurityPolicy:
 classImplements(LoginSecurityPolicy, ISecurityPolicy)
 
 
+class _DefaultPolicy(LoginSecurityPolicy):
+    """The same, and no policy at all where LoginMiddleware is not in front."""
+
+    def identity(self, request: Any) -> Any:
+        return super().identity(request) if has_login(request.environ) else None
+
+    def authenticated_userid(self, request: Any) -> str | None:
+        return super().authenticated_userid(request) if has_login(request.environ) else None
+
+    def permits(self, request: Any, context: Any, permission: str) -> Any:
+        if has_login(request.environ):
+            return super().permits(request, context, permission)
+        return Allowed("the application has no security policy, and LoginMiddleware is not in front")
+
+
 def _begin_try(session: PyramidSession, attempt: int) -> None:
     """Let what a failed try did to the middleware's session go with it (pyramid_retry)."""
     if attempt == 0:
@@ -217,12 +234,18 @@ def _commit(sessions: SessionManager, session: Session, request: Any, response: 
     response.headerlist = sessions.respond(session, response.headerlist)
 
 
+def _set_default_policy(config: Any) -> None:
+    if config.registry.queryUtility(ISecurityPolicy) is None:
+        config.registry.registerUtility(_DefaultPolicy(), ISecurityPolicy)
+
+
 def includeme(config: Any) -> None:
     """Set the session factory; called by ``config.include``.
 
     The settings are the application's that begin with ``session.``: ``session.secret_key``,
     ``session.lifetime = 30 days``, and ``session.environ_key``. Without any, or behind
-    ``SessionMiddleware``, ``request.session`` is the middleware's.
+    ``SessionMiddleware``, ``request.session`` is the middleware's. Behind ``LoginMiddleware``, an application
+    without a security policy of its own gets :class:`LoginSecurityPolicy`.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -232,4 +255,7 @@ def includeme(config: Any) -> None:
     environ_key = settings.pop("environ_key", "session")
     factory = PyramidSessions(SessionManager.from_mapping(settings) if settings else None, environ_key)
     config.set_session_factory(factory)
+    if not config.autocommit:
+        # After the application's own policy, of the new or the old kind, and before its views.
+        config.action(None, _set_default_policy, (config,), order=PHASE2_CONFIG + 5)
     config.add_subscriber(factory.begin, NewRequest)

@@ -105,6 +105,11 @@ def get_login(environ: Mapping[str, Any]) -> Login:
     return _found(environ)[0]
 
 
+def has_login(environ: Mapping[str, Any]) -> bool:
+    """Whether LoginMiddleware is in front."""
+    return _KEY in environ
+
+
 def login_url_of(environ: Mapping[str, Any]) -> str:
     """The ``login_url`` of the request's LoginMiddleware.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from session_mw import MissingSession, SessionMiddleware
+from session_mw import SessionMiddleware
 from session_mw.login import LoginMiddleware
 from support.logins import Browser, User, Users
 from support.wsgi import KEY
@@ -23,12 +23,11 @@ class TestBottle:
     @pytest.fixture
     def app(self) -> Any:
         bottle = pytest.importorskip("bottle")
-        from session_mw.adapters.bottle import LoginPlugin, SessionPlugin
+        from session_mw.adapters.bottle import SessionPlugin
 
         app = bottle.Bottle()
         app.config["catchall"] = False
         app.install(SessionPlugin())
-        app.install(LoginPlugin())
 
         @app.get("/")
         def index(login: Any, session: Any) -> str:
@@ -56,26 +55,25 @@ class TestBottle:
 
     def test_another_keyword(self) -> None:
         bottle = pytest.importorskip("bottle")
-        from session_mw.adapters.bottle import LoginPlugin
+        from session_mw.adapters.bottle import SessionPlugin
 
         app = bottle.Bottle()
         app.config["catchall"] = False
-        app.install(LoginPlugin(keyword="who"))
+        app.install(SessionPlugin(login_keyword="who"))
         app.get("/", callback=lambda who: str(who.user_id))
         assert behind(app).sees() == "None"
-        with pytest.raises(bottle.PluginError, match="'who'"):
-            app.install(LoginPlugin(keyword="who"))
 
-    def test_without_the_middleware_the_error_says_what_to_wrap(self, app: Any) -> None:
-        with pytest.raises(MissingSession, match="LoginMiddleware"):
-            Browser(SessionMiddleware(app, KEY)).get()
+    def test_a_part_of_the_url_called_login_stays_what_it_is(self, app: Any) -> None:
+        app.get("/users/<login>", callback=lambda login: f"user {login}")
+        assert behind(app).sees("/users/ada") == "user ada"
+        assert Browser(SessionMiddleware(app, KEY)).sees("/users/ada") == "user ada"
 
 
 class TestPyramid:
     """A security policy."""
 
-    @pytest.fixture
-    def app(self) -> Any:
+    @pytest.fixture(params=["set by the application", "by including the adapter"])
+    def app(self, request: pytest.FixtureRequest) -> Any:
         pytest.importorskip("pyramid")
         from pyramid.authorization import Allow
         from pyramid.config import Configurator
@@ -90,7 +88,7 @@ class TestPyramid:
             def __init__(self, request: Any) -> None:
                 """Pyramid gives the request."""
 
-        def index(request: Any) -> Any:
+        def index(context: Any, request: Any) -> Any:
             return Response(f"{request.authenticated_userid} {request.identity} {request.is_authenticated}")
 
         def log_in(request: Any) -> Any:
@@ -101,7 +99,8 @@ class TestPyramid:
 
         with Configurator(root_factory=Root) as config:
             config.include("session_mw.adapters.pyramid")
-            config.set_security_policy(LoginSecurityPolicy())
+            if request.param == "set by the application":
+                config.set_security_policy(LoginSecurityPolicy())
             for name, view, permission in [
                 ("", index, None),
                 ("in", log_in, None),
@@ -129,3 +128,34 @@ class TestPyramid:
         second.get("/in", QUERY_STRING="id=43")
         assert first.get("/edit").status == second.get("/view").status == "200 OK"
         assert second.get("/edit").status == "403 Forbidden"
+
+    def test_without_login_middleware_and_policy_every_view_is_allowed_as_before(self) -> None:
+        pytest.importorskip("pyramid")
+        from pyramid.config import Configurator
+        from pyramid.response import Response
+
+        def index(request: Any) -> Any:
+            return Response(f"{request.authenticated_userid} {request.identity}")
+
+        with Configurator() as config:
+            config.include("session_mw.adapters.pyramid")
+            config.add_view(index, permission="view")
+        assert Browser(SessionMiddleware(config.make_wsgi_app(), KEY)).sees() == "None None"
+
+    @pytest.mark.filterwarnings("ignore:Authentication and authorization policies:DeprecationWarning")
+    def test_policies_of_the_application_stay_those_of_the_old_kind_too(self) -> None:
+        pytest.importorskip("pyramid")
+        from pyramid.authentication import RemoteUserAuthenticationPolicy
+        from pyramid.authorization import ACLAuthorizationPolicy
+        from pyramid.config import Configurator
+        from pyramid.response import Response
+
+        def index(request: Any) -> Any:
+            return Response(f"{request.authenticated_userid}")
+
+        with Configurator() as config:
+            config.include("session_mw.adapters.pyramid")
+            config.set_authentication_policy(RemoteUserAuthenticationPolicy())
+            config.set_authorization_policy(ACLAuthorizationPolicy())
+            config.add_view(index)
+        assert behind(config.make_wsgi_app()).sees("/", REMOTE_USER="bob") == "bob"

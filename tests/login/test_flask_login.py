@@ -205,3 +205,12 @@ def test_a_session_that_came_from_elsewhere_is_stale_in_both_under_flask_logins_
     browser.get("/in")
     assert browser.sees("/flask", REMOTE_ADDR="198.51.100.9") == "42 stale"
     assert browser.sees() == "42 stale"
+
+
+def test_fresh_for_refuses_a_log_in_of_which_nobody_knows_the_time(site: Shared) -> None:
+    site.pages["/confirmed"] = lambda login, environ: f"{login.is_fresh} {login.confirmed}"
+    browser = site.browser()
+    browser.get("/flask/in/42")
+    assert browser.sees("/confirmed") == "True None"
+    browser.get("/confirm")
+    assert browser.sees("/confirmed").startswith("True 1")
