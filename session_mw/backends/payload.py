@@ -8,6 +8,7 @@ from typing import Any
 from session_mw.exceptions import BadToken, NotSerializable, item_path
 from session_mw.protocols import Serializer
 from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, MAX_OWN_LIFETIME, NO_METADATA, PRINCIPAL
+from session_mw.stores.session_ids import is_key
 
 
 def _is_time(value: Any) -> bool:
@@ -22,8 +23,12 @@ def _is_lifetime(value: Any) -> bool:
     return type(value) is int and 0 < value <= MAX_OWN_LIFETIME
 
 
+def _is_companion(value: Any) -> bool:
+    return type(value) is str and is_key(value)
+
+
 METADATA: Mapping[str, Callable[[Any], bool]] = {
-    COMPANION: _is_text,
+    COMPANION: _is_companion,
     CREATED: _is_time,
     LABEL: _is_text,
     LIFETIME: _is_lifetime,
