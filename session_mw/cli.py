@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from session_mw.commands import stored
 from session_mw.commands.audit import audit
 from session_mw.commands.audit_chapter7 import APPLICATIONS_OWN
-from session_mw.commands.audit_ini import PREFIX
-from session_mw.commands.audit_target import find_target
+from session_mw.commands.audit_target import PREFIX, find_target
 from session_mw.commands.existing import URL_VARIABLE, existing_store
-from session_mw.commands.findings import FAIL, as_table, summary
 from session_mw.commands.inspect import as_text, find_tokens, inspect
+from session_mw.commands.report import FAIL, as_table, date, summary
 from session_mw.commands.stored import KEY_VARIABLE, Format
 from session_mw.commands.sweep import Bar, counted, sweep
-from session_mw.commands.times import date
 from session_mw.exceptions import SessionError
 from session_mw.protocols import is_sweepable
 from session_mw.secret_keys import generate
@@ -27,6 +25,26 @@ from session_mw.session import check_principal
 from session_mw.version import __version__
 
 _TOKEN_LIKE_AN_OPTION = re.compile(r"-[A-Za-z0-9._-]{42,}")
+
+_FORMAT = f"""The key of encrypted ones is read from the environment variable {KEY_VARIABLE}, never from the
+command line, where other users of the machine could see it."""
+_STORE = f"""A URL that holds a password is best given in the environment variable {URL_VARIABLE}: others can see the
+command line. No file, directory or table is made."""
+_INSPECT = f"""Show what a session cookie holds: of a signed token the three parts, its data, when it was signed and
+whether it verifies; of an encrypted one the data, with the key; with --store the stored session whose id the cookie is.
+{_FORMAT} The exit status is 1 where a token does not verify or cannot be opened."""
+_AUDIT = f"""Judge a configuration by OWASP ASVS 5.0 and RFC 6265bis; the exit status is 1 where something fails.
+Of keys only the length is shown. TARGET is module:attribute, an application behind SessionMiddleware, a middleware,
+a SessionManager or a Flask app (module:attribute() calls it first), imported from the current directory; or
+path.ini#section, a section of settings as PasteDeploy's or with the prefix "{PREFIX}". Without #section
+it is the one that has such keys or says "use = egg:session_mw". A store that an .ini file names is not opened."""
+_SESSIONS = f"""List the live sessions of a principal, the last used first: id, when it began, when it was last used
+(to a tenth of the lifetime), and its label, if it has one. {_FORMAT}
+{_STORE}"""
+_END = f"""End one session by its id, or with --all every session of a principal, wherever they are in use.
+{_FORMAT} {_STORE} The exit status is 1 where no session has the id."""
+_SWEEP = f"""Remove what has expired from a store that keeps it until then: file, SQLite, SQL. The stores do so
+little by little as well, so this is for a site that was busy once. {_STORE}"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments; 130 after Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    # One token in 64 begins as an option does; without a name before its "=" it is the same token.
+    # One token in 64 begins with "-", which argparse takes for an option. find_tokens() reads "=TOKEN" as TOKEN.
     options = _parser().parse_args([f"={text}" if _TOKEN_LIKE_AN_OPTION.fullmatch(text) else text for text in given])
     try:
         status: int = options.run(options)
@@ -58,25 +76,50 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="session-mw", description="Tools for session_mw.")
     parser.add_argument("--version", action="version", version=f"session-mw {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
     keygen = commands.add_parser("keygen", help="print a new secret key")
     keygen.set_defaults(run=_keygen)
-    _add_inspect(commands.add_parser("inspect", help="show what stands in a session cookie", description=_INSPECT))
-    _add_audit(commands.add_parser("audit", help="tell what is weak in a configuration", description=_AUDIT))
-    _add_sessions(commands.add_parser("sessions", help="list a principal's sessions", description=_SESSIONS))
-    _add_end(commands.add_parser("end", help="end a session, or all of a principal", description=_END))
-    _add_sweep(commands.add_parser("sweep", help="remove expired sessions from a store", description=_SWEEP))
+
+    inspected = commands.add_parser("inspect", help="show what stands in a session cookie", description=_INSPECT)
+    inspected.add_argument("text", metavar="TOKEN", help="a token, or a Cookie: or Set-Cookie: line; - reads stdin")
+    inspected.add_argument(
+        "--store",
+        nargs="?",
+        metavar="URL",
+        const=os.environ.get(URL_VARIABLE, ""),
+        help=f"where the session is stored; without URL, ${URL_VARIABLE}",
+    )
+    _add_format(inspected)
+    inspected.add_argument("--json", action="store_true", help="print JSON")
+    inspected.set_defaults(run=_inspect)
+
+    audited = commands.add_parser("audit", help="tell what is weak in a configuration", description=_AUDIT)
+    audited.add_argument("target", metavar="TARGET", help="myapp:application, or production.ini#filter:session")
+    audited.add_argument("--json", action="store_true", help="print JSON")
+    audited.set_defaults(run=_audit)
+
+    listed = commands.add_parser("sessions", help="list a principal's sessions", description=_SESSIONS)
+    _add_url(listed)
+    listed.add_argument("principal", metavar="PRINCIPAL", help="what session.principal was set to: a user's id, say")
+    _add_format(listed)
+    listed.add_argument(
+        "--lifetime", default=Format().lifetime, help="the site's lifetime, in seconds or as '12 hours' (%(default)s)"
+    )
+    listed.add_argument("--json", action="store_true", help="print JSON")
+    listed.set_defaults(run=_sessions)
+
+    ended = commands.add_parser("end", help="end a session, or all of a principal", description=_END)
+    _add_url(ended)
+    ended.add_argument("id", metavar="ID", nargs="?", help="64 hexadecimal digits, as session-mw sessions shows them")
+    ended.add_argument("--all", metavar="PRINCIPAL", dest="principal", help="end all sessions of this principal")
+    _add_format(ended)
+    ended.set_defaults(run=_end, error=ended.error)
+
+    swept = commands.add_parser("sweep", help="remove expired sessions from a store", description=_SWEEP)
+    _add_url(swept)
+    swept.add_argument("--dry-run", action="store_true", help="only count")
+    swept.set_defaults(run=_sweep)
     return parser
-
-
-def _keygen(options: argparse.Namespace) -> int:
-    print(generate())
-    return 0
-
-
-_FORMAT = f"""The key of encrypted ones is read from the environment variable {KEY_VARIABLE}, never from the
-command line, where other users of the machine could see it."""
-_STORE = f"""A URL that holds a password is best given in the environment variable {URL_VARIABLE}: others can see the
-command line. No file, directory or table is made."""
 
 
 def _add_url(parser: argparse.ArgumentParser) -> None:
@@ -90,32 +133,21 @@ def _add_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--salt", default=Format().salt, help="the site's salt (%(default)s)")
 
 
+def _keygen(options: argparse.Namespace) -> int:
+    print(generate())
+    return 0
+
+
 def _format_of(options: argparse.Namespace, name: str = "") -> Format:
     lifetime = getattr(options, "lifetime", Format().lifetime)
     return Format(options.cookie_name or name or Format().cookie_name, options.salt, lifetime)
 
 
-_INSPECT = f"""Show what a session cookie holds: of a signed token the three parts, its data, when it was signed and
-whether it verifies; of an encrypted one the data, with the key; with --store the stored session whose id the cookie is.
-{_FORMAT} The exit status is 1 where a token does not verify or cannot be opened."""
-
-
-def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TOKEN", help="a token, or a Cookie: or Set-Cookie: line; - reads stdin")
-    parser.add_argument(
-        "--store",
-        nargs="?",
-        metavar="URL",
-        const=os.environ.get(URL_VARIABLE, ""),
-        help=f"where the session is stored; without URL, ${URL_VARIABLE}",
-    )
-    _add_format(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_inspect)
-
-
 def _inspect(options: argparse.Namespace) -> int:
-    text = _standard_input() if options.text == "-" else options.text
+    try:
+        text = sys.stdin.read() if options.text == "-" else options.text
+    except UnicodeDecodeError as error:
+        raise SessionError("standard input is not text") from error
     found, *others = find_tokens(text, stored=options.store is not None, cookie_name=options.cookie_name)
     if options.store is None:
         report = inspect(found, _format_of(options, found.name))
@@ -128,19 +160,6 @@ def _inspect(options: argparse.Namespace) -> int:
     return int(report["data"] is None or report["verified"] is False)
 
 
-_AUDIT = f"""Judge a configuration by OWASP ASVS 5.0 and RFC 6265bis; the exit status is 1 where something fails.
-Of keys only the length is shown. TARGET is module:attribute, an application behind SessionMiddleware, a middleware,
-a SessionManager or a Flask app (module:attribute() calls it first), imported from the current directory; or
-path.ini#section, a section of settings as PasteDeploy's or with the prefix "{PREFIX}". Without #section
-it is the one that has such keys or says "use = egg:session_mw". A store that an .ini file names is not opened."""
-
-
-def _add_audit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="TARGET", help="myapp:application, or production.ini#filter:session")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_audit)
-
-
 def _audit(options: argparse.Namespace) -> int:
     findings = audit(find_target(options.target))
     if options.json:
@@ -148,22 +167,6 @@ def _audit(options: argparse.Namespace) -> int:
     else:
         print(f"{as_table(findings)}\n\n{summary(findings, APPLICATIONS_OWN)}")
     return int(any(finding.verdict == FAIL for finding in findings))
-
-
-_SESSIONS = f"""List the live sessions of a principal, the last used first: id, when it began, when it was last used
-(to a tenth of the lifetime), and its label, if it has one. {_FORMAT}
-{_STORE}"""
-
-
-def _add_sessions(parser: argparse.ArgumentParser) -> None:
-    _add_url(parser)
-    parser.add_argument("principal", metavar="PRINCIPAL", help="what session.principal was set to: a user's id, say")
-    _add_format(parser)
-    parser.add_argument(
-        "--lifetime", default=Format().lifetime, help="the site's lifetime, in seconds or as '12 hours' (%(default)s)"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_sessions)
 
 
 def _sessions(options: argparse.Namespace) -> int:
@@ -182,22 +185,10 @@ def _sessions(options: argparse.Namespace) -> int:
     return 0
 
 
-_END = f"""End one session by its id, or with --all every session of a principal, wherever they are in use.
-{_FORMAT} {_STORE} The exit status is 1 where no session has the id."""
-
-
-def _add_end(parser: argparse.ArgumentParser) -> None:
-    _add_url(parser)
-    parser.add_argument("id", metavar="ID", nargs="?", help="64 hexadecimal digits, as session-mw sessions shows them")
-    parser.add_argument("--all", metavar="PRINCIPAL", dest="principal", help="end all sessions of this principal")
-    _add_format(parser)
-    parser.set_defaults(run=_end, error=parser.error)
-
-
 def _end(options: argparse.Namespace) -> int:
     url, session_id = options.url, options.id
     if options.principal is None and session_id is None:
-        # A single argument is the id, where the URL comes from the environment.
+        # argparse takes a single argument for the URL; it is the id where the environment has the URL.
         url, session_id = os.environ.get(URL_VARIABLE), url
         if not url or session_id == url:
             options.error("give a URL and an ID, or --all PRINCIPAL")
@@ -213,16 +204,6 @@ def _end(options: argparse.Namespace) -> int:
             count = 1
     print(f"{count} session{'' if count == 1 else 's'} ended")
     return 0
-
-
-_SWEEP = f"""Remove what has expired from a store that keeps it until then: file, SQLite, SQL. The stores do so
-little by little as well, so this is for a site that was busy once. {_STORE}"""
-
-
-def _add_sweep(parser: argparse.ArgumentParser) -> None:
-    _add_url(parser)
-    parser.add_argument("--dry-run", action="store_true", help="only count")
-    parser.set_defaults(run=_sweep)
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -242,10 +223,3 @@ def _check_principal(principal: str) -> None:
         check_principal(principal)
     except (TypeError, ValueError) as error:
         raise SessionError(str(error)) from None
-
-
-def _standard_input() -> str:
-    try:
-        return sys.stdin.read()
-    except UnicodeDecodeError as error:
-        raise SessionError("standard input is not text") from error

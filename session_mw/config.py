@@ -27,14 +27,14 @@ FLASK_NAMES = {
     "SESSION_REFRESH_EACH_REQUEST": "refresh_each_request",
 }
 FOREIGN_NAMES = frozenset({"SESSION_PROTECTION"})
-"""Flask-Login's setting begins like ours and is none of ours."""
+"""Flask-Login's setting begins with SESSION_ and is not ours."""
 _EMPTY_IN_FLASK = frozenset({"SESSION_COOKIE_DOMAIN", "SESSION_COOKIE_PATH"})
 """Settings that Flask takes as not set where they are empty or False."""
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
 CONFIG_NAMES = FLASK_NAMES | {
     f"SESSION_{name.upper()}": name for name in SETTING_NAMES if name not in FLASK_NAMES.values()
 }
-"""Every setting in upper case: Flask's name, or ours behind SESSION_ where Flask has none."""
+"""Every setting in upper case: Flask's name, or ours behind SESSION_ where Flask has no such setting."""
 _IN_UPPER_CASE = {setting: name for name, setting in CONFIG_NAMES.items()}
 
 _STORES_OF_FLASK_SESSION = {
@@ -73,7 +73,7 @@ _OF_ITS_STORES = {
 }
 
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-"""What a text says in lower case."""
+"""What a text in lower case means."""
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 _DURATION = re.compile(r"(\d+)\s*(second|minute|hour|day|week)s?", re.ASCII)
 
@@ -86,14 +86,14 @@ def settings_from_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
     SameSite, where it means to leave it out. Other upper-case names are ignored, if they do not
     begin with ``SESSION_``.
 
-    What works in Flask because Werkzeug normalizes it, works here: a domain with a port, a leading dot or
+    What Werkzeug normalizes for Flask is normalized here too: a domain with a port, a leading dot or
     letters beyond ASCII, a path that is not percent-encoded, an empty domain or path, Partitioned without Secure.
 
     Returns:
         Keyword arguments for :class:`~session_mw.SessionManager`.
 
     Raises:
-        ConfigurationError: A name that begins with ``SESSION_`` or is in lower case is no
+        ConfigurationError: A name that begins with ``SESSION_`` or is in lower case is not a
             setting (for those of Flask-Session the message says what to write instead), one setting is
             given twice, or a text cannot be read.
     """
@@ -110,13 +110,13 @@ def settings_from_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
         settings[setting] = read
     secure_is_off = "SESSION_COOKIE_SECURE" in mapping and settings.get("cookie_secure") is False
     if secure_is_off and settings.get("cookie_partitioned") is True:
-        # Flask has False by default, which Werkzeug overrules.
+        # False is Flask's default, and Werkzeug sends Secure with a partitioned cookie all the same.
         settings["cookie_secure"] = True
     return settings
 
 
 def unknown_setting(name: str, known: tuple[str, ...] = SETTING_NAMES) -> ConfigurationError:
-    """The error for a name that is no setting, with the nearest one that is."""
+    """The error for a name that is not a setting; it names the setting that was probably meant."""
     meant = CONFIG_NAMES.get(name.upper(), name.lower().removeprefix("session_"))
     near = [other for other in (meant, _IN_UPPER_CASE.get(meant)) if other in known]
     near = near or sorted((other for other in known if other.startswith(name)), key=len)
@@ -126,6 +126,7 @@ def unknown_setting(name: str, known: tuple[str, ...] = SETTING_NAMES) -> Config
 
 
 def _setting_of(name: object, value: object) -> str | None:
+    """Our name for a setting; None for what belongs to the framework or to an extension."""
     if not isinstance(name, str):
         raise ConfigurationError(f"the name of a setting is a str, not {name!r}")
     if name in CONFIG_NAMES:
@@ -161,15 +162,12 @@ def _read(name: str, setting: str, value: Any) -> Any:
     try:
         return reader(value)
     except (ValueError, KeyError):
-        # The text is shown, the error that quotes it again is not.
+        # The reader's own error would only quote the text once more.
         raise ConfigurationError(f"{name}: {value!r} cannot be read; write {expected}") from None
 
 
-def _boolean(text: str) -> bool:
-    return BOOLEANS[text.strip().lower()]
-
-
 def _boolean_or(words: tuple[str, ...], text: str) -> bool | str:
+    """One of the words, or what a boolean's text means."""
     word = text.strip().lower()
     return word if word in words else BOOLEANS[word]
 
@@ -191,18 +189,18 @@ def _samesite(text: str) -> str | None:
 
 
 Reader = tuple[Callable[[str], Any], str]
-"""What reads a setting's text, and what to write where it cannot."""
+"""What reads a setting's text, and what the error says to write where the text cannot be read."""
 
 
 def _reader_by_type(kind: Any) -> Reader | None:
-    """The reader of a setting, by its annotation; None where its text is the value."""
+    """The reader of a setting, by its annotation; None where the text itself is the value."""
     kinds = get_args(kind) or (kind,)
     words = tuple(word for other in kinds if get_origin(other) is Literal for word in get_args(other))
     if timedelta in kinds:
         return _duration, "seconds, or a text such as '30 days'"
     if bool in kinds and words:
         return partial(_boolean_or, words), f"true, false or {' or '.join(words)}"
-    return (_boolean, "true or false") if bool in kinds else None
+    return (partial(_boolean_or, ()), "true or false") if bool in kinds else None
 
 
 _TYPES = get_type_hints(Settings)

@@ -122,9 +122,17 @@ class SessionCookie:
         scopes = [own]
         if not self.name.lower().startswith("__host-"):
             hosts = _domains(host)
-            domains = [*hosts, *(domain for domain in _domains((self.domain or "").lstrip(".")) if domain not in hosts)]
-            paths = dict.fromkeys([*_path_prefixes(path), *_path_prefixes(self.path)])
-            scopes += [(domain, prefix) for prefix in paths for domain in domains if (domain, prefix) != own]
+            domains = [
+                *hosts,
+                *(domain for domain in _domains((self.domain or "").lstrip(".")) if domain not in hosts),
+            ]
+            # A cookie of "/app/" comes with "/app/x", also where a proxy has taken "/app" away from what is seen here.
+            paths = dict.fromkeys([*_path_prefixes(path), *_path_prefixes(self.path.rstrip("/") + "/")])
+            elsewhere = [(domain, prefix) for prefix in paths for domain in domains if (domain, prefix) != own]
+            # One setting is changed more often than two at once, and there is no place for all.
+            same_path = [scope for scope in elsewhere if scope[1] == self.path]
+            same_domain = [scope for scope in elsewhere if scope[0] == own[0]]
+            scopes = list(dict.fromkeys([own, *same_path, *same_domain, *elsewhere]))
         same, other = self._attributes[https], self._other_kind
         deletions = [(scope, same) for scope in scopes[1:]]
         if https:
@@ -148,7 +156,7 @@ class SessionCookie:
 
 def domain_matches(domain: str, host: str) -> bool:
     """Whether a cookie with this Domain may be set by the host (RFC 6265 §5.1.3)."""
-    name, domain = _host_name(host), domain.lstrip(".").lower()
+    name, domain = host_name(host), domain.lstrip(".").lower()
     return name == domain or (name.endswith("." + domain) and not _is_ip_address(name))
 
 
@@ -159,7 +167,8 @@ def path_matches(cookie_path: str, path: str) -> bool:
     )
 
 
-def _host_name(host: str) -> str:
+def host_name(host: str) -> str:
+    """The name or address in a Host header: without the port and a final dot, in lower case."""
     name = host.rsplit(":", 1)[0] if re.search(r":[0-9]*\Z", host) else host
     return name.lower().rstrip(".")
 
@@ -180,7 +189,7 @@ def _attributes(secure: bool, httponly: bool, samesite: str | None, partitioned:
 
 def _domains(host: str) -> list[str | None]:
     """None for a host-only cookie, then the host and its parents, as far as they may hold a cookie."""
-    name = _host_name(host)
+    name = host_name(host)
     if not _HOST.fullmatch(name) or _is_ip_address(name):
         return [None]
     labels = name.split(".")

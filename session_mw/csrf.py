@@ -5,8 +5,8 @@ compressed page does not give it away by its length (BREACH), and a form or scri
 
     page = f'<input type="hidden" name="csrf_token" value="{csrf_token(session)}">'
 
-Log-in has to renew the secret (``Session.regenerate_id()`` does), else whoever could plant an
-anonymous session beforehand would know it.
+Log-in has to renew the secret (``Session.regenerate_id()`` does). Otherwise an attacker who planted
+an anonymous session in the browser beforehand would know it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ _ANSWER = b"The CSRF check failed: reload the page and send the form again.\n"
 _NO_CSRF = "its session has no CSRF secret"
 _BAD_CSRF = "its CSRF token is missing or wrong"
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110, 9.2.1
-# 33 bytes are 44 characters and 66 are 88, without spare bits: two spellings are two tokens.
+# 33 bytes are exactly 44 characters of base64, and 66 are 88. Other sizes would leave spare bits in the last
+# character, so that several texts would stand for one token.
 _SECRET_BYTES = 33
 _SECRET = re.compile(r"[A-Za-z0-9_-]{44}")
 _MASKED = re.compile(r"[A-Za-z0-9_-]{88}")
@@ -64,7 +65,7 @@ def csrf_token(session: MutableMapping[str, Any]) -> str:
 
 
 def csrf_secret(session: MutableMapping[str, Any]) -> str:
-    """The session's secret itself, made if there is none yet. :func:`check_csrf` accepts it too.
+    """The session's secret itself, made if the session has not got one yet. :func:`check_csrf` accepts it too.
 
     It is for callers that compare tokens for equality, as Pyramid's policy does.
     """
@@ -72,7 +73,7 @@ def csrf_secret(session: MutableMapping[str, Any]) -> str:
 
 
 def new_csrf_secret(session: MutableMapping[str, Any]) -> str:
-    """Renew the session's secret, and return it; tokens of the former one are refused."""
+    """Renew the session's secret, and return it; tokens of the former one are rejected."""
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     session[CSRF_KEY] = secret
     return secret
@@ -82,21 +83,21 @@ def check_csrf(environ: WSGIEnvironment, session: Mapping[str, Any] | None, subm
     """Say whether a request comes from a page of this site, which carried the session's token.
 
     ``Sec-Fetch-Site: cross-site``, or an ``Origin`` or ``Referer`` of another scheme, host or
-    port, is refused whatever the token. Behind a proxy that ends TLS, ``wsgi.url_scheme`` and
+    port, is rejected whatever the token. Behind a proxy that ends TLS, ``wsgi.url_scheme`` and
     ``HTTP_HOST`` therefore have to be what the browser sees; and pages under
-    ``Referrer-Policy: no-referrer`` send ``Origin: null``, which is refused (take ``same-origin``).
+    ``Referrer-Policy: no-referrer`` send ``Origin: null``, which is rejected (take ``same-origin``).
 
-    Bad input of any type is a refusal. ``environ["wsgi.input"]`` can be read afterwards as if
-    nobody had read it.
+    Input of a wrong type is rejected and never raises. ``environ["wsgi.input"]`` can still be read
+    from its start afterwards.
 
     Args:
         environ: The WSGI environ of the request.
-        session: The session; None is a refusal.
+        session: The session; with None the answer is False.
         submitted: The token, where the caller has it, for example because the framework has
             already read the form. If None, it is the header ``X-CSRF-Token``, and without one the
             field ``csrf_token`` of an urlencoded or multipart form, in the first 1 MiB of the body.
     """
-    return _refusal(environ, session, submitted) is None
+    return _reason_to_reject(environ, session, submitted) is None
 
 
 class CSRFMiddleware:
@@ -109,10 +110,10 @@ class CSRFMiddleware:
     - ``Sec-Fetch-Site`` is ``same-origin`` or ``none``, or it is missing and ``Origin`` is the request's own scheme,
       host and port: it passes. It needs no token, and the session is not touched.
     - ``Sec-Fetch-Site`` is ``same-site`` or ``cross-site``, or ``Origin`` is ``null``, another one or malformed: it is
-      refused, with or without a token.
+      rejected, with or without a token.
     - It says nothing (an old browser, or a program): a valid token is needed, as :func:`check_csrf` has it.
 
-    What is refused never reaches the app; the answer is 403 in plain text, which names the reason.
+    A rejected request never reaches the app; the answer is 403 in plain text, which names the reason.
 
     ``Origin`` is compared with ``wsgi.url_scheme`` and ``HTTP_HOST``: behind a proxy that ends TLS, the server has to
     be told whom to believe, so that they are what the browser sees. No ``X-Forwarded-…`` is read here.
@@ -121,7 +122,7 @@ class CSRFMiddleware:
         app: The WSGI app.
         environ_key: Where the session is in the environ.
         exempt: Called with the environ of an unsafe request; a true answer lets it pass
-            unchecked, for clients that are no browsers and bring their own proof.
+            unchecked, for clients that are not browsers and bring their own proof.
         tokens: ``"fallback"``: asked for where the browser says nothing. ``"always"``: every unsafe request has to
             pass :func:`check_csrf`, whatever the browser says.
         trusted_origins: Other origins, each ``scheme://host[:port]``, whose requests pass without a token, for
@@ -159,34 +160,33 @@ class CSRFMiddleware:
                 f"CSRFMiddleware found no session at environ[{self.environ_key!r}]; put it inside "
                 "SessionMiddleware: SessionMiddleware(CSRFMiddleware(app), ...), with the same environ_key"
             )
-        reason = None if self._passes_unchecked(environ) else self._refusal(environ)
+        passes = environ.get("REQUEST_METHOD") in _SAFE_METHODS or (self.exempt and self.exempt(environ))
+        reason = None if passes else self._reason_to_reject(environ)
         if reason is None:
             return self.app(environ, start_response)
         _log.info("CSRF: refused a request: %s", reason)
-        answer = _ANSWER if self.tokens == "always" else _answer(reason)
+        if self.tokens == "always":
+            answer = _ANSWER
+        else:
+            remedy = " Reload the page and send the form again." if reason in (_NO_CSRF, _BAD_CSRF) else ""
+            answer = f"The CSRF check failed: the request was refused because {reason}.{remedy}\n".encode("ascii")
         start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
         return [answer]
 
-    def _passes_unchecked(self, environ: WSGIEnvironment) -> bool:
-        return environ.get("REQUEST_METHOD") in _SAFE_METHODS or bool(self.exempt and self.exempt(environ))
-
-    def _refusal(self, environ: WSGIEnvironment) -> str | None:
+    def _reason_to_reject(self, environ: WSGIEnvironment) -> str | None:
         if self.trusted_origins and read_origin(environ.get("HTTP_ORIGIN")) in self.trusted_origins:
             return None
         if self.tokens == "fallback":
             reason = browser_objects(environ)
             if reason is not None or browser_vouches(environ):
                 return reason
-        return _refusal(environ, environ[self.environ_key])
+        return _reason_to_reject(environ, environ[self.environ_key])
 
 
-def _answer(reason: str) -> bytes:
-    remedy = " Reload the page and send the form again." if reason in (_NO_CSRF, _BAD_CSRF) else ""
-    return f"The CSRF check failed: the request was refused because {reason}.{remedy}\n".encode("ascii")
-
-
-def _refusal(environ: WSGIEnvironment, session: Mapping[str, Any] | None, submitted: object = None) -> str | None:
-    """Why the request is refused, in words that hold nothing of the client's."""
+def _reason_to_reject(
+    environ: WSGIEnvironment, session: Mapping[str, Any] | None, submitted: object = None
+) -> str | None:
+    """Why the request is rejected, in words that quote nothing of it; None where it passes."""
     if "cross-site" in str(environ.get("HTTP_SEC_FETCH_SITE", "")).lower():
         return "the browser says that it comes from another site"
     if origin_is_foreign(environ) or referer_is_foreign(environ):
@@ -194,22 +194,19 @@ def _refusal(environ: WSGIEnvironment, session: Mapping[str, Any] | None, submit
     secret = _stored_secret(session)
     if secret is None:
         return _NO_CSRF
-    if not _fits(secret, submitted_token(environ) if submitted is None else submitted):
-        return _BAD_CSRF
-    return None
+    token = submitted_token(environ) if submitted is None else submitted
+    if isinstance(token, str) and _MASKED.fullmatch(token):
+        both = urlsafe_b64decode(token)
+        token = urlsafe_b64encode(_xor(both[:_SECRET_BYTES], both[_SECRET_BYTES:])).decode("ascii")
+    # compare_digest raises TypeError for a str that is not ASCII.
+    is_right = isinstance(token, str) and token.isascii() and hmac.compare_digest(token, secret)
+    return None if is_right else _BAD_CSRF
 
 
 def _stored_secret(session: Mapping[str, Any] | None) -> str | None:
     get = getattr(session, "get", None)
     secret = get(CSRF_KEY) if callable(get) else None
     return secret if isinstance(secret, str) and _SECRET.fullmatch(secret) else None
-
-
-def _fits(secret: str, submitted: object) -> bool:
-    if isinstance(submitted, str) and _MASKED.fullmatch(submitted):
-        both = urlsafe_b64decode(submitted)
-        submitted = urlsafe_b64encode(_xor(both[:_SECRET_BYTES], both[_SECRET_BYTES:])).decode("ascii")
-    return isinstance(submitted, str) and submitted.isascii() and hmac.compare_digest(submitted, secret)
 
 
 def _xor(left: bytes, right: bytes) -> bytes:

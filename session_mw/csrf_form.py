@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FORM_LIMIT = 1024 * 1024
 """Bytes at the start of a body in which the form's field is looked for."""
 
-# Of a longer value its beginning is enough to refuse it: percent-encoded, a token has 264 bytes.
+# The beginning of a longer value is enough to reject it: percent-encoded, a token has 264 bytes.
 _URLENCODED_FIELD = re.compile(rb"(?:^|&)csrf_token=([^&]{0,300})")
 _BOUNDARY = re.compile(r';[ \t]*boundary=(?:"([^"]{1,200})"|([^\s";]{1,200}))', re.IGNORECASE)
 _PART_OF_FIELD = re.compile(rb'^(?i:content-disposition):[^\n]*;[ \t]*name="?csrf_token"?[ \t]*(?:;|$)', re.M)
@@ -22,9 +22,9 @@ _MAX_PARTS = 1000
 
 
 def submitted_token(environ: WSGIEnvironment) -> object:
-    """The header ``X-CSRF-Token``, or without one the form's field ``csrf_token``; None if there is neither.
+    """The header ``X-CSRF-Token``, or without one the form's field ``csrf_token``; None if both are missing.
 
-    ``environ["wsgi.input"]`` can be read afterwards as if nobody had read it.
+    ``environ["wsgi.input"]`` can still be read from its start afterwards.
     """
     header = environ.get("HTTP_X_CSRF_TOKEN")
     if header:
@@ -32,15 +32,11 @@ def submitted_token(environ: WSGIEnvironment) -> object:
     content_type = str(environ.get("CONTENT_TYPE", ""))
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == "application/x-www-form-urlencoded":
-        return _urlencoded_field(_start_of_body(environ))
+        found = _URLENCODED_FIELD.search(_start_of_body(environ))
+        return found and unquote_to_bytes(found[1]).decode("latin-1")
     if media_type == "multipart/form-data":
         return _multipart_field(_start_of_body(environ), content_type)
     return None
-
-
-def _urlencoded_field(body: bytes) -> str | None:
-    found = _URLENCODED_FIELD.search(body)
-    return found and unquote_to_bytes(found[1]).decode("latin-1")
 
 
 def _multipart_field(body: bytes, content_type: str) -> str | None:
@@ -58,7 +54,13 @@ def _multipart_field(body: bytes, content_type: str) -> str | None:
 def _start_of_body(environ: WSGIEnvironment) -> bytes:
     """The first FORM_LIMIT bytes of the body, which stays readable from its start."""
     stream = environ.get("wsgi.input")
-    length = _body_length(environ)
+    declared = str(environ.get("CONTENT_LENGTH", ""))
+    if declared.isascii() and declared.isdigit() and len(declared) <= 18:
+        length = int(declared)
+    else:
+        # The input of servers that set this ends with the body, also where that came in chunks. Reading any other
+        # input without a length would wait for a client that sends no more.
+        length = sys.maxsize if environ.get("wsgi.input_terminated") else 0
     if stream is None or not length:
         return b""
     try:
@@ -72,20 +74,11 @@ def _start_of_body(environ: WSGIEnvironment) -> bytes:
     return start
 
 
-def _body_length(environ: WSGIEnvironment) -> int:
-    """How many bytes of ``wsgi.input`` may be read without waiting for a client that sends no more."""
-    length = str(environ.get("CONTENT_LENGTH", ""))
-    if length.isascii() and length.isdigit() and len(length) <= 18:
-        return int(length)
-    # Set by servers whose input ends with the body, also where that came in chunks.
-    return sys.maxsize if environ.get("wsgi.input_terminated") else 0
-
-
 def _peek(stream: IO[bytes], limit: int) -> bytes:
     position = stream.tell()
     try:
         start = _read(stream, limit)
-        if not start:  # Bottle and WebOb leave their copy of the body at its end
+        if not start:  # Bottle and WebOb have read their copy of the body already and left it at its end
             stream.seek(0)
             start = _read(stream, limit)
         return start

@@ -18,12 +18,12 @@ _ORIGIN = re.compile(rf"([A-Za-z][A-Za-z0-9+.-]*)://{_AUTHORITY}")
 _REFERER = re.compile(rf"{_ORIGIN.pattern}(?:[/?#][^\x00-\x20\x7f]*)?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# What stands in a setting is narrower than what a header may hold: "*.example.com" is no host, and neither is "".
+# A setting allows less than a header may hold: "*.example.com" and "" are not hosts.
 _LISTED = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*)://([^\x00-\x20\x7f/?#@:\\,*\[\]]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?"
 )
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
-# Python's codec writes these four as IDNA 2003 does, and browsers as IDNA 2008: another host.
+# Python's codec follows IDNA 2003 and browsers follow IDNA 2008, which turn these four into different hosts.
 _READ_DIFFERENTLY = frozenset("ßς\u200c\u200d")
 
 _VOUCHING = ("same-origin", "none")
@@ -66,10 +66,10 @@ def referer_is_foreign(environ: WSGIEnvironment) -> bool:
 
 
 def browser_vouches(environ: WSGIEnvironment) -> bool:
-    """Whether the browser says that the request comes from a page of this origin, or from nobody but its user.
+    """Whether the browser says that the request comes from a page of this origin, or directly from its user.
 
     ``Sec-Fetch-Site`` tells it, whatever ``Origin`` says: the browser compares what it sees itself, which behind a
-    proxy may be another scheme or host than the server's. A word that is not known counts like no word.
+    proxy may be another scheme or host than the server's. An unknown word counts as a missing header.
     """
     if _fetch_site(environ) in _VOUCHING:
         return True
@@ -80,18 +80,33 @@ def browser_objects(environ: WSGIEnvironment) -> str | None:
     """Why the request comes from elsewhere, by what the browser says; None if it does not say so.
 
     Returns:
-        A reason in words, which completes "the request was refused because" and holds nothing of the client's.
+        A reason in words, which completes "the request was refused because" and quotes nothing of the request.
     """
     site = _fetch_site(environ)
     if site in _VOUCHING:
         return None
-    # Two headers are one value with a comma for some servers. The worse of the words counts.
+    # Some servers join two headers into one value with a comma. The worse of the words counts.
     words = _BETWEEN_WORDS.split(site.lower())
     if "cross-site" in words:
         return "the browser says that it comes from another site"
     if "same-site" in words:
         return "the browser says that it comes from another host or port of this site"
-    return _objection_to_origin(environ) if "HTTP_ORIGIN" in environ else None
+    if "HTTP_ORIGIN" not in environ:
+        return None
+    value = str(environ["HTTP_ORIGIN"])
+    theirs, ours = read_origin(value), own_origin(environ)
+    if value == "null":
+        return "its Origin is null, as from a sandboxed frame or under Referrer-Policy: no-referrer"
+    if theirs is None:
+        return "its Origin is not well-formed"
+    if ours is None:
+        return "its Host is not well-formed, so that no Origin can be this site's"
+    if theirs == ours:
+        return None
+    if theirs.host == ours.host and (theirs.scheme, ours.scheme) == ("https", "http"):
+        # The likeliest cause by far is not an attack, but a server that does not know of the proxy that ends TLS.
+        return "its Origin is https and wsgi.url_scheme is http: a server behind a proxy has to be told of it"
+    return "its Origin is not this site's"
 
 
 def read_trusted_origins(listed: Iterable[str]) -> frozenset[Origin]:
@@ -109,23 +124,6 @@ def read_trusted_origins(listed: Iterable[str]) -> frozenset[Origin]:
 
 def _fetch_site(environ: WSGIEnvironment) -> str:
     return str(environ.get("HTTP_SEC_FETCH_SITE", "")).strip(" \t")
-
-
-def _objection_to_origin(environ: WSGIEnvironment) -> str | None:
-    value = str(environ["HTTP_ORIGIN"])
-    theirs, ours = read_origin(value), own_origin(environ)
-    if value == "null":
-        return "its Origin is null, as from a sandboxed frame or under Referrer-Policy: no-referrer"
-    if theirs is None:
-        return "its Origin is not well-formed"
-    if ours is None:
-        return "its Host is not well-formed, so that no Origin can be this site's"
-    if theirs == ours:
-        return None
-    if theirs.host == ours.host and (theirs.scheme, ours.scheme) == ("https", "http"):
-        # The likeliest cause by far is no attack: a proxy that ends TLS, and a server that does not know it.
-        return "its Origin is https and wsgi.url_scheme is http: a server behind a proxy has to be told of it"
-    return "its Origin is not this site's"
 
 
 def _is_foreign(environ: WSGIEnvironment, name: str, pattern: re.Pattern[str]) -> bool:

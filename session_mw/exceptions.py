@@ -34,7 +34,7 @@ class SessionError(Exception):
     """The root of the package's own errors; a wrong argument is a ``TypeError`` or ``ValueError``."""
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        # Python would call the class with the message alone, where some take what the message is made of.
+        # Python's own __reduce__ calls the class with the message, and some classes take what the message is made of.
         return _restored, (type(self), self.args, self.__dict__)
 
 
@@ -59,7 +59,7 @@ class BadToken(SessionError):
 
     Attributes:
         reason: One word for logs: ``malformed``, ``bad_signature``, ``future``,
-            ``expired`` or ``bad_payload`` (genuine, but its content is not a session).
+            ``expired`` or ``bad_payload`` (authentic, but its content is not a session).
     """
 
     @property
@@ -71,7 +71,7 @@ class BadToken(SessionError):
 
 
 class ExpiredToken(BadToken):
-    """The token is genuine and older than the session's lifetime."""
+    """The token is authentic and older than the session's lifetime."""
 
     def __init__(self, reason: str = "expired") -> None:
         super().__init__(reason)
@@ -141,8 +141,8 @@ def item_path(key: object) -> str:
 def not_loaded(error: Exception, package: str, extra: str) -> ConfigurationError:
     """What to say where an optional package could not be imported.
 
-    A package that is there and cannot be loaded (a missing C library, a second sub-interpreter, a
-    release that is too old) is not helped by installing it, so its own words are told.
+    Where a package is installed and cannot be loaded (a missing C library, a second sub-interpreter, a
+    release that is too old), it does not help to install it; the error then quotes the import's own message.
 
     Args:
         error: What the import raised.
@@ -150,7 +150,7 @@ def not_loaded(error: Exception, package: str, extra: str) -> ConfigurationError
         extra: The extra of session_mw that installs it.
     """
     absent = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package
-    # A package that lacks a module of its own has run some of its code.
+    # Where the package is there and lacks one of its own modules, some of its code has run.
     ran = any(str(frame.f_globals.get("__name__")) == package for frame, _ in walk_tb(error.__traceback__))
     if absent and not ran:
         return ConfigurationError(f'the package {package!r} is missing: pip install "session_mw[{extra}]"')

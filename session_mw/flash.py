@@ -17,7 +17,7 @@ def flash(session: MutableMapping[str, Any], message: str, category: str = "mess
 
     Args:
         session: Any mutable mapping, for example ``environ["session"]``.
-        message: The text; ``markupsafe.Markup`` stays what it is.
+        message: The text; ``markupsafe.Markup`` stays ``Markup``.
         category: As in Flask ``message``, ``success``, ``info``, ``warning``, ``error`` or a word of your own.
     """
     # A session that is a plain mapping learns of a change only by assignment.
@@ -43,7 +43,11 @@ def pop_flashes(session: MutableMapping[str, Any], category_filter: Iterable[str
     taken = peek_flashes(session, category_filter)
     kept = _kept(session)
     if taken or not kept:
-        _keep(session, [pair for pair in kept if pair not in taken])
+        left = [pair for pair in kept if pair not in taken]
+        if left:
+            session[FLASHES_KEY] = left
+        else:
+            del session[FLASHES_KEY]
     return taken
 
 
@@ -60,10 +64,3 @@ def _kept(session: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     # Tuples come back as lists from a session that was written as plain JSON.
     return [(pair[0], pair[1]) for pair in flashes if isinstance(pair, (list, tuple)) and len(pair) == 2]
-
-
-def _keep(session: MutableMapping[str, Any], flashes: list[tuple[str, str]]) -> None:
-    if flashes:
-        session[FLASHES_KEY] = flashes
-    else:
-        del session[FLASHES_KEY]

@@ -1,7 +1,7 @@
 """Names that sessions of other libraries have, and what to write instead.
 
-A program that moves here still calls ``session.save()`` or reads ``session.session_key``. An
-``AttributeError`` that says what to write is worth more than one that says that there is no such name.
+A program that was written for another library calls ``session.save()`` or reads ``session.session_key``. The
+``AttributeError`` that it gets here says what to write instead.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ _HINTS = {
     "should_save": _WRITTEN,
     "save_cookie": _SAVED,
     "serialize": _FORMAT,
-    # Pyramid: with session_mw.adapters.pyramid these are there
+    # Pyramid; session_mw.adapters.pyramid has them
     "changed": _SAVED,
     "flash": _FLASH,
     "pop_flash": _FLASH,
@@ -134,10 +134,10 @@ def hint_for(name: str) -> str | None:
 
 
 class _Hint:
-    """An attribute that is not there, and says what is instead.
+    """An attribute that a session lacks: looking it up raises the error that says what to write instead.
 
-    A session's own ``__getattr__`` could say it too, but CPython then looks up every attribute of every
-    session in the slow way.
+    A ``__getattr__`` of the session could raise it too, but CPython looks up every attribute in a slower way on a
+    class that has one.
     """
 
     __slots__ = ("_name",)

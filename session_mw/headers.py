@@ -13,7 +13,10 @@ logger = logging.getLogger("session_mw")
 
 PRIVATE: Header = ("Cache-Control", "private")
 
-_DIRECTIVE = re.compile(r'([^\s,;="]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,]*))?')
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+# A directive with its argument, up to the next comma that does not stand in quotes.
+_DIRECTIVE = re.compile(rf'(?:{_QUOTED}|[^",])+')
+_ABOUT_COOKIES = re.compile(r'(?:no-cache|private)\s*=\s*"(?:[^"]*[\s,])?set-cookie(?:[\s,][^"]*)?"', re.IGNORECASE)
 _SHARED = re.compile(r"(?:^|[,;\s])(?:public|s-maxage)(?=$|[=,;\s])", re.IGNORECASE)
 
 
@@ -62,13 +65,14 @@ def _cache_control(headers: list[Header], session: Session, notices: Notices) ->
     (RFC 9111 §5.2.2.4), any other one ``private``.
     """
     values = [value.strip(" \t,") for key, value in headers if key.lower() == "cache-control"]
-    directives = _DIRECTIVE.findall(",".join(values))
-    # With field names in quotes, private and no-cache speak of these fields alone.
-    names = {directive.lower() for directive, argument in directives if not argument.startswith('"')}
-    if "no-store" in names or "private" in names:
+    # With an argument, private speaks of the fields in it alone. What is no directive to every cache is none here.
+    directives = [directive.strip() for directive in _DIRECTIVE.findall(",".join(values))]
+    if not {"no-store", "private"}.isdisjoint(directive.lower() for directive in directives):
         return None
-    if "public" not in names and "s-maxage" not in names:
+    if not _is_for_shared_caches(headers):
         return "Cache-Control", ", ".join([*filter(None, values), "private"])
+    if any(_ABOUT_COOKIES.fullmatch(directive) for directive in directives):
+        return None
     notices.shared_response(session._place())
     return "Cache-Control", ", ".join([*filter(None, values), 'no-cache="Set-Cookie"'])
 
@@ -98,7 +102,7 @@ def _merged(headers: list[Header], ours: tuple[Header, ...], caching: Header | N
 def _is_for_shared_caches(headers: list[Header]) -> bool:
     """Whether the response invites caches to give it to others, who would then get the cookie too."""
     values = [value for key, value in headers if key.lower() == "cache-control"]
-    return any(_SHARED.search(value) for value in values)
+    return any(_SHARED.search(re.sub(_QUOTED, '""', value)) for value in values)
 
 
 def _merged_vary(values: list[str]) -> Header:

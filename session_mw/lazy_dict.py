@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from functools import wraps
 from types import FrameType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from session_mw.caller import place_of_caller
 from session_mw.exceptions import StoreError
@@ -35,17 +35,49 @@ SENT: Final = 1
 OVER: Final = 2
 """The request has ended: the same environ may be served again, with another session."""
 
-_PLACEHOLDER: Final = object()
-_CLAIM: Final = object()
-UNTOUCHED: dict[Any, bool] = {_PLACEHOLDER: True, _CLAIM: True}
+
+_NOT_LOADED: Final = "C code looked into a session that is not loaded yet; give it dict(session)"
+
+
+class _Placeholder:
+    """What C code neither writes nor copies: it raises a TypeError, as a key and as a value."""
+
+    __slots__ = ()
+
+    def _refuse(self) -> NoReturn:
+        raise TypeError(_NOT_LOADED)
+
+    __str__ = __json__ = _refuse
+
+    def __repr__(self) -> str:
+        return f"<{_NOT_LOADED}>"
+
+
+class _Claim(str):
+    """A str, since encoders can be told to skip other keys, that has no bytes in UTF-8 and equals no key."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+_PLACEHOLDER: Final = _Placeholder()
+_CLAIM: Final = _Claim("\ud800")
+UNTOUCHED: dict[Any, object] = {_PLACEHOLDER: _PLACEHOLDER, _CLAIM: _PLACEHOLDER}
 """What the dict holds until it is loaded.
 
 C code looks into a dict without calling its methods. json.dumps then sees that the dict is not empty and asks for its
-items, which loads; orjson meets a key that is not a str, and raises. Neither writes ``{}`` for a session full of data.
-Whoever takes the claim out, which is atomic, loads; others wait.
+items, which loads; orjson, ujson, msgspec and rapidjson meet what they cannot write, and raise. None writes ``{}`` for
+a session full of data. Whoever takes the claim out, which is atomic, loads; others wait.
 """
+_NOT_EMPTY: dict[Any, object] = {_PLACEHOLDER: _PLACEHOLDER}
+"""The same where nobody is to load any more."""
+# Only now, since a dict that is filled from another one takes over the hashes: msgspec.convert puts the key into a new dict.
+_Placeholder.__hash__ = _Placeholder._refuse  # type: ignore[assignment]
 
 _SECONDS_BETWEEN_LOOKS = 0.001
+_LONGEST_WAIT = 30.0
+"""Seconds. Every store answers or fails sooner."""
 
 
 def _reading(method: _Method) -> _Method:
@@ -145,7 +177,8 @@ class LazyDict(dict[str, Any]):
         """
         try:
             # In here, since an exception that is set from outside may come as soon as the claim is taken.
-            if dict.pop(self, _CLAIM, None):  # type: ignore[misc]
+            is_mine = dict.pop(self, _CLAIM, None)
+            if is_mine:
                 self.accessed = True
                 state, data = self._backend.load(self)
                 # In this order: a dict is filled in a third of the time while it is empty.
@@ -155,6 +188,8 @@ class LazyDict(dict[str, Any]):
                 return state
         except StoreError as error:
             self._failure = error
+            # A filter that looked at it meanwhile has taken it away.
+            dict.update(self, _NOT_EMPTY)
             raise
         except BaseException:
             # The request is given up (a time-out, say); another thread may still want to load.
@@ -168,25 +203,36 @@ class LazyDict(dict[str, Any]):
 
         It is asked again and again, since a lock in each session would make all requests pay for one
         that has several threads, and a lock for all sessions could be copied by a fork while it is held.
+
+        Raises:
+            StoreError: The thread that loads has failed, or does not come to an end.
         """
+        ends = time.monotonic() + _LONGEST_WAIT
         while self._state is None:
             if self._failure is not None:
                 raise StoreError(str(self._failure)) from self._failure.__cause__
             if self._is_loading_here():
                 # A logging filter of the application looks at the session about which a line is being logged.
-                dict.pop(self, _PLACEHOLDER, None)  # type: ignore[misc]
+                dict.clear(self)
                 return self._blank()
             if dict.__contains__(self, _CLAIM):
                 return self._open()
+            if time.monotonic() > ends:
+                raise StoreError(f"another thread of the request did not load the session in {_LONGEST_WAIT:g} s")
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         return self._state
 
     def _is_loading_here(self) -> bool:
-        """Whether this very call comes out of :meth:`_open`: it would wait for itself."""
+        """Whether this very call comes out of the load: it would wait for itself.
+
+        The call of :meth:`_open` that waits is among the frames too; that which loads holds the claim.
+        """
         frame: FrameType | None = sys._getframe(2)
         while frame is not None:
-            if frame.f_code is LazyDict._open.__code__ and frame.f_locals["self"] is self:
-                return True
+            if frame.f_code is LazyDict._open.__code__:
+                held = frame.f_locals
+                if held["self"] is self and held.get("is_mine"):
+                    return True
             frame = frame.f_back
         return False
 

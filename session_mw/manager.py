@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping
 from functools import partial
@@ -19,7 +20,7 @@ from session_mw.notices import Notices
 from session_mw.protocols import Store
 from session_mw.session import NullSession, OpenedSession, Session, check_principal
 from session_mw.settings import SettingNames, Settings
-from session_mw.state import SILENT, VARIES, Header, NullBackend, Outcome
+from session_mw.state import END, RENEW, SILENT, VARIES, Header, NullBackend, Outcome
 from session_mw.stores.session_ids import is_key
 from session_mw.stores.urls import open_store
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+logger = logging.getLogger("session_mw")
+
+WEBSOCKET_KEY = "HTTP_SEC_WEBSOCKET_KEY"
 _WITHOUT_KEY = (
     "neither secret_key nor store is set, so each session is empty and every write to it is an error; set "
     "secret_key=... (make one: python -m session_mw keygen) or store=..."
@@ -139,7 +143,51 @@ class SessionManager:
             return VARIES if outcome is SILENT and session.accessed else outcome
         return state.save(session)
 
-    def respond(self, session: Session, headers: list[Header]) -> list[Header]:
+    def save_with(self, session: Session, status: str) -> Outcome:
+        """As :meth:`save`, for a response with this status; see :meth:`commit_without_headers`."""
+        environ = session._environ
+        # A handshake is accepted with 101 alone, which gevent-websocket has sent before it calls the application:
+        # who says 200 afterwards has spoken over the socket.
+        if not (status and environ and WEBSOCKET_KEY in environ):
+            return self.save(session)
+        if status >= "3" and environ.get("wsgi.websocket") is None:
+            return self.save(session)
+        self.commit_without_headers(session)
+        return SILENT
+
+    def commit_without_headers(self, session: Session) -> None:
+        """Save a session whose request was answered over the socket (a WebSocket): no cookie can be sent.
+
+        What was done to a stored session that the visitor already has is saved, a log-out too; of all else a
+        warning tells.
+
+        Raises:
+            NotSerializable: As from :meth:`commit`, like all others.
+        """
+        session._advance(SENT)
+        state = session._state
+        if state is None:
+            return
+        is_known, ends = state.may_save_late(), state.intent == END
+        begins = dict.__len__(session) > 0 or state.principal is not None
+        lost = ""
+        if not is_known:
+            is_ended = ends and not begins and (state.new or self.store is not None)
+            lost = "" if is_ended or not state.is_changed(session) else "what it did is lost"
+        elif ends:
+            lost = "what it wrote after the log-out is lost" if begins else ""
+        elif state.intent == RENEW:
+            lost = "the id stays"
+        if lost:
+            logger.warning(
+                "a handler that answered over the socket (a WebSocket) changed the session, and no cookie can carry "
+                "it: %s. Do that in an ordinary request before; a stored session that has begun can be written to",
+                lost,
+            )
+        if is_known or (ends and self.store is not None):
+            self.save(session)
+
+    def respond(self, session: Session, headers: list[Header], status: str = "") -> list[Header]:
         """Commit as the last thing in a request, and put the session's headers in: for adapters.
 
         A change made to the session afterwards is logged as a warning.
@@ -147,6 +195,7 @@ class SessionManager:
         Args:
             session: One that this manager opened.
             headers: The response's; left as they are.
+            status: The response's; with it, that a WebSocket's handler has ended is told from an ordinary response.
 
         Returns:
             The response's headers and the session's: one ``Vary``, one cookie of the session's name.
@@ -154,9 +203,14 @@ class SessionManager:
         Raises:
             NotSerializable: As from :meth:`commit`, like all others.
         """
-        # A call saved for most requests of most sites, which bring no cookie and do not touch the session.
-        silent = session._state is None and not (session._header or session.accessed or session._changes)
-        outcome = SILENT if silent else self.save(session)
+        # Calls saved for most requests of most sites: they bring no cookie and do not touch the session, and
+        # hardly one of the others is a WebSocket's.
+        if session._state is None and not (session._header or session.accessed or session._changes):
+            outcome = SILENT
+        elif session._environ is not None and "HTTP_SEC_WEBSOCKET_KEY" in session._environ:
+            outcome = self.save_with(session, status)
+        else:
+            outcome = self.save(session)
         if session._phase < SENT:
             session._phase = SENT
         headers = with_session_headers(headers, outcome, session, self.cookie_name, self.notices)
@@ -227,6 +281,11 @@ class SessionManager:
         if self.store is None:
             raise ConfigurationError("a session in the cookie cannot be ended from elsewhere; use a store")
         return self.store
+
+
+def is_handshake(environ: Mapping[str, Any]) -> bool:
+    """Whether the request asks for a WebSocket (RFC 6455 §4.1); proxies send Upgrade on their own, but not this."""
+    return WEBSOCKET_KEY in environ
 
 
 def is_open(session: Session) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from session_mw.exceptions import ConfigurationError, MissingSession, kind_of
-from session_mw.manager import SessionManager, is_open
+from session_mw.manager import SessionManager, is_handshake, is_open
 from session_mw.response import Response, StartResponse
 from session_mw.session import Session
 from session_mw.settings import SettingNames
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 INNER = ("app", "wsgi_app", "application", "wrapped", "_app")
-"""Where WSGI middlewares keep what they wrap: most; Flask-SocketIO; WhiteNoise; some; Werkzeug's profiler."""
+"""The attributes in which WSGI middlewares keep what they wrap.
+
+Most have ``app``; ``wsgi_app`` is Flask-SocketIO's, ``application`` WhiteNoise's, ``_app`` that of Werkzeug's profiler.
+"""
 _MOST_LAYERS = 64
 _ONE_EACH = "take one of them away, or give one another environ_key, cookie_name and salt"
 
@@ -78,14 +81,13 @@ class SessionMiddleware:
         try:
             body = self.app(environ, response.start)
             if type(body) is list and response.status is not None and response.outcome is None:
-                start_response(response.status, sessions.respond(session, response.headers))
+                start_response(response.status, sessions.respond(session, response.headers, response.status))
                 return body
             return response.send(body, environ)
-        except StopIteration:
-            # flask-sock under gunicorn: the handler spoke over the socket, and the server is to send nothing.
-            response.end_without_headers()
-            raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, StopIteration) and is_handshake(environ):
+                # So simple-websocket's users tell gunicorn that it is to send nothing.
+                response.end_without_headers()
             response.end()
             raise
 
@@ -102,7 +104,7 @@ class SessionMiddleware:
 
 def _check(app: object, environ_key: object, sessions: object) -> None:
     if not callable(app):
-        raise ConfigurationError(f"app is a WSGI application, a callable; {type(app).__name__} is none")
+        raise ConfigurationError(f"app is a WSGI application, a callable; {type(app).__name__} is not")
     if not isinstance(environ_key, str) or not environ_key:
         raise ConfigurationError(f"environ_key is a non-empty str, not {environ_key!r}")
     if sessions is not None and not isinstance(sessions, SessionManager):

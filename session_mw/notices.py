@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from session_mw.cookies import SessionCookie, domain_matches, path_matches
+from session_mw.cookies import SessionCookie, domain_matches, host_name, path_matches
 from session_mw.protocols import Codec
+from session_mw.session import Session
 
 logger = logging.getLogger("session_mw")
 
 _SECONDS_BETWEEN_LOOKS = 60.0
+_MOST_SHOWN = 200
+"""Characters of what a client has sent."""
+_LOOPBACK = re.compile(r"127(?:\.[0-9]{1,3}){3}")
 LARGE_COOKIE = 3500
 """Bytes of name and value. Proxies' default buffers hold 4 KB of all headers together (nginx, uWSGI)."""
 
@@ -35,17 +41,18 @@ class Notices:
         self._cookie = cookie
         self._others = others
         self._looked_at = -_SECONDS_BETWEEN_LOOKS
-        self._told: set[str] = set()
+        self._told: dict[str, object] = {}
 
-    def sets_cookie(self, size: int, place: tuple[str, str], https: bool) -> None:
+    def sets_cookie(self, size: int, session: Session) -> None:
         """Look at a cookie that a response sets.
+
+        What a proxy says of the browser's request counts as well as the request: a wrong alarm would be worse than
+        none, and a client that says so only keeps this from being told.
 
         Args:
             size: Bytes of its name and value.
-            place: The request's host and path.
-            https: Whether the request came over https.
+            session: The session that it carries.
         """
-        cookie, (host, path) = self._cookie, place
         if size > LARGE_COOKIE:
             self._warn(
                 "size",
@@ -53,27 +60,34 @@ class Notices:
                 "4000 (nginx: proxy_buffer_size, uWSGI: buffer-size). Keep less in the session, or move it to a store",
                 size,
             )
-        if cookie.always_secure and not https and not _is_this_machine(host):
+        environ = session._environ
+        if not environ or not self.watch:
+            return
+        cookie, (host, path) = self._cookie, session._place()
+        schemes = [environ.get("wsgi.url_scheme", "https"), *_forwarded(environ, "PROTO")]
+        if cookie.always_secure and "https" not in schemes and not _is_this_machine(host):
             self._warn(
                 "secure",
-                "the session cookie is Secure, and a request came over http: browsers will not send it back. If a "
-                "proxy ends TLS, have the server set wsgi.url_scheme from X-Forwarded-Proto",
+                "the session cookie is Secure, and a request came over http: browsers will not send it back, unless a "
+                "proxy has ended TLS. Have it send X-Forwarded-Proto, or serve the site over https",
             )
-        if cookie.domain is not None and host and not domain_matches(cookie.domain, host):
+        hosts = [name for name in (host, *_forwarded(environ, "HOST")) if name]
+        if cookie.domain is not None and hosts and not any(domain_matches(cookie.domain, name) for name in hosts):
             self._warn(
                 "domain",
                 "the session cookie has Domain=%s, and a request came to the host %r: browsers refuse such a cookie. "
                 "Leave cookie_domain out, or have the proxy pass the Host header on",
                 cookie.domain,
-                host,
+                host[:_MOST_SHOWN],
             )
-        if cookie.path != "/" and not path_matches(cookie.path, path):
+        paths = [path, *(prefix.rstrip("/") + path for prefix in _forwarded(environ, "PREFIX"))]
+        if "PATH_INFO" in environ and not any(path_matches(cookie.path, seen) for seen in paths):
             self._warn(
                 "path",
                 "the session cookie has Path=%s, and is set by a page at %r, to which browsers will not send it. "
-                "Leave cookie_path out, or set it to what the browser sees",
+                "Leave cookie_path out; if a proxy takes that path off, have it send X-Forwarded-Prefix",
                 cookie.path,
-                path,
+                path[:_MOST_SHOWN],
             )
 
     def shared_response(self, place: tuple[str, str]) -> None:
@@ -83,7 +97,7 @@ class Notices:
             "the page at %r sets the session cookie and says Cache-Control: public or s-maxage; "
             'no-cache="Set-Cookie" was added, or a cache would give one visitor\'s session to the next. '
             "Let pages that write to the session say private",
-            place[1],
+            place[1][:_MOST_SHOWN],
         )
 
     def rejected(self, token: str) -> None:
@@ -95,8 +109,8 @@ class Notices:
         if "setting" in self._told or now - self._looked_at < _SECONDS_BETWEEN_LOOKS:
             return
         self._looked_at = now
-        for setting, codec in self._others():
-            with contextlib.suppress(Exception):  # a client can never cause an exception
+        with contextlib.suppress(Exception):  # a client can never cause an exception
+            for setting, codec in self._others():
                 if codec.shape.fullmatch(token) and codec.decode(token):
                     self._warn(
                         "setting",
@@ -107,12 +121,25 @@ class Notices:
                     return
 
     def _warn(self, reason: str, message: str, *args: object) -> None:
-        if reason not in self._told:
-            self._told.add(reason)
+        mine = object()
+        # In one step, since two threads may come at once.
+        if self._told.setdefault(reason, mine) is mine:
             logger.warning(message, *args)
+
+
+def _forwarded(environ: Mapping[str, Any], what: str) -> list[str]:
+    """What the proxies in front say of the browser's request, in lower case but for a path."""
+    text: str = environ.get(f"HTTP_X_FORWARDED_{what}", "")
+    values = [value.strip() for value in text.split(",") if value.strip()]
+    return values if what == "PREFIX" else [value.lower() for value in values]
 
 
 def _is_this_machine(host: str) -> bool:
     """Whether browsers take the host for secure without TLS."""
-    name = host.rsplit(":", 1)[0].lower()
-    return name in ("localhost", "127.0.0.1", "[::1]") or name.endswith(".localhost")
+    name = host_name(host)
+    return (
+        name in ("localhost", "[::1]")
+        or host == "::1"
+        or name.endswith(".localhost")
+        or bool(_LOOPBACK.fullmatch(name))
+    )

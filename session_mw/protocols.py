@@ -32,7 +32,7 @@ class Serializer(Protocol):
 
 
 Opened: TypeAlias = tuple[bytes, int, "int | None", bool]
-"""A token that was found genuine.
+"""A token that was found authentic.
 
 The serializer's bytes; Unix time at which the token was made; Unix time at which the session
 began, where the token's format has a place for it; False where an old key (one of
@@ -59,7 +59,7 @@ class Codec(Protocol):
         """Open a token.
 
         Raises:
-            BadToken: It is not genuine. Nothing in its content was looked at.
+            BadToken: It is not authentic. Nothing in its content was looked at.
         """
 
     def renew(self, token: str, now: int) -> str:

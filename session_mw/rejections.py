@@ -15,25 +15,36 @@ _LEVELS = {"expired": logging.DEBUG, "bad_payload": logging.WARNING, "ambiguous"
 
 
 class RejectionLog:
-    """Logs rejections; ``expired`` at DEBUG, what anyone can send at INFO, what only a key's holder can at WARNING.
+    """Logs rejections: ``expired`` at DEBUG, what anybody can send at INFO, what only a key's holder can at WARNING.
 
     The fingerprint tells whether two lines of one process speak of the same token. Its key
     is random, so that nobody can test a guessed token against a log.
 
     Args:
-        shape: What a whole token looks like; what nobody signed and looks otherwise is ``malformed``.
+        shape: What a whole token looks like; one with a bad signature that looks otherwise is ``malformed``.
     """
 
     def __init__(self, shape: re.Pattern[str] | None = None) -> None:
         self._shape = shape
         self._key = secrets.token_bytes(16)
 
-    def rejected(self, token: str, error: Exception) -> None:
-        """Log that a cookie's value was rejected because of ``error``."""
-        self.log(error.reason if isinstance(error, BadToken) else "bad_payload", token)
+    def rejected(self, token: str, error: Exception, logged: set[str] | None = None) -> str:
+        """Log that a cookie's value was rejected because of ``error``; the reason in one word."""
+        reason = error.reason if isinstance(error, BadToken) else "bad_payload"
+        self.log(reason, token, logged)
+        return reason
 
-    def log(self, reason: str, token: str) -> None:
-        """Log that a cookie's value was rejected for a reason in one word."""
+    def log(self, reason: str, token: str, logged: set[str] | None = None) -> None:
+        """Log that a cookie's value was rejected for a reason in one word.
+
+        Args:
+            logged: The reasons that were logged for the request, of which each gets one line: a client may send
+                thousands of values. None: it sent only one.
+        """
+        if logged is not None:
+            if reason in logged:
+                return
+            logged.add(reason)
         level = _LEVELS.get(reason, logging.INFO)
         if logger.isEnabledFor(level):
             if reason == "bad_signature" and self._shape and not self._shape.fullmatch(token):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -10,9 +9,7 @@ from session_mw.headers import with_session_headers
 from session_mw.lazy_dict import OVER, SENT
 from session_mw.manager import SessionManager
 from session_mw.session import Session
-from session_mw.state import RENEW, VARIES, Header, Outcome
-
-logger = logging.getLogger("session_mw")
+from session_mw.state import VARIES, Header, Outcome
 
 StartResponse = Callable[..., Callable[[bytes], object]]
 
@@ -96,7 +93,7 @@ class Response:
             return
         sessions, session = self.sessions, self.session
         try:
-            outcome = self.outcome = sessions.save(session)
+            outcome = self.outcome = sessions.save_with(session, status)
         except BaseException:
             self.failed = True
             raise
@@ -126,26 +123,13 @@ class Response:
         return Body(self, body)
 
     def end_without_headers(self) -> None:
-        """End a request whose handler answered over the socket itself (a WebSocket): no cookie can be sent.
-
-        What it did to a stored session that the visitor already has is saved, a log-out too; of any other change
-        a warning tells.
+        """End a request that was answered over the socket itself (a WebSocket): no headers go out.
 
         Raises:
             StoreError: The store does not answer.
         """
-        session = self.session
-        session._advance(SENT)
         try:
-            state = session._state
-            if state is not None and state.is_changed(session):
-                if not state.may_save_late() or state.intent == RENEW:
-                    logger.warning(
-                        "a handler that answered over the socket changed the session, and no cookie can carry it: %s. "
-                        "Change it in an ordinary request before, or keep sessions in a store",
-                        "its new id" if state.may_save_late() else "what it changed is lost",
-                    )
-                self.sessions.commit(session)
+            self.sessions.commit_without_headers(self.session)
         finally:
             self.end()
 

@@ -33,7 +33,7 @@ _EXAMPLES = frozenset(
     b"this is a secret key",
     b"your secret key here",
 }
-# In no random key; whoever copied a line of documentation left them in.
+# A random key never holds these phrases; somebody copied a line of documentation and left them in.
 _PHRASES = (b"long random", b"change me", b"change-me", b"change_me", b"changeme", b"your-secret", b"your secret")
 
 
@@ -54,7 +54,7 @@ def key_bytes(name: str, key: object) -> bytes:
         name: The setting's name, for the message.
 
     Raises:
-        ConfigurationError: It is no key at all.
+        ConfigurationError: It is not a str or bytes, it is empty, or it has no bytes in UTF-8.
     """
     if not isinstance(key, (str, bytes)):
         raise ConfigurationError(f"{name}: a key is str or bytes, not {type(key).__name__}")

@@ -117,9 +117,12 @@ class Session(LazyDict, ForeignNames):
         return state
 
     def _discard(self) -> None:
-        if self._state is not None:
+        if self._state is None:
+            self._changes = UNCHANGED
+        else:
+            # Lists and dicts that were handed out may still change.
             self._state.rebase(self)
-        self._changes = UNCHANGED
+            self._committed()
 
     def _committed(self) -> None:
         """What was written until now is saved, or dropped; lists and dicts that were handed out may still change."""

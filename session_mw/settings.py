@@ -88,7 +88,16 @@ class Settings:
         self._check_keys()
         self._check_types()
         self._check_cookie()
-        self._check_security()
+        if self.encrypt and self.store is not None:
+            raise ConfigurationError(
+                "encrypt=True is for sessions in the cookie; with a store, whose cookie is only a random id, "
+                "store_encryption=True encrypts the records"
+            )
+        if self.encrypt and self.secret_key is None:
+            raise ConfigurationError("encrypt=True needs a secret_key")
+        if self.store_encryption and (self.store is None or self.secret_key is None):
+            raise ConfigurationError("store_encryption=True needs a store and a secret_key")
+        # Each checks its own setting.
         _ = self.lifetime_seconds, self.absolute_seconds, self.leeway_seconds
 
     @property
@@ -156,6 +165,7 @@ class Settings:
         self._check_prefix()
 
     def _check_prefix(self) -> None:
+        """Check what browsers ask of a name's prefix (RFC 6265bis, 4.1.3), and of SameSite=None and Partitioned."""
         prefix = self.cookie_name.lower()
         if prefix.startswith("__host-") and (self.cookie_domain is not None or self.cookie_path != "/"):
             raise ConfigurationError(
@@ -164,29 +174,17 @@ class Settings:
             )
         if prefix.startswith(("__http-", "__host-http-")) and not self.cookie_httponly:
             raise ConfigurationError(f"cookie_name {self.cookie_name!r}: browsers refuse this prefix without HttpOnly")
-        reason = self._reason_for_secure()
+        reason = None
+        if prefix.startswith(("__host-", "__secure-", "__http-")):
+            reason = f"a cookie named {self.cookie_name!r}"
+        elif self.cookie_partitioned:
+            reason = "Partitioned"
+        elif self.cookie_samesite == "None":
+            reason = "SameSite=None"
         if reason and not self.cookie_secure:
             raise ConfigurationError(f"cookie_secure=False: browsers refuse {reason} without Secure; leave it out")
         if reason:
             object.__setattr__(self, "cookie_secure", True)
-
-    def _reason_for_secure(self) -> str | None:
-        if self.cookie_name.lower().startswith(("__host-", "__secure-", "__http-")):
-            return f"a cookie named {self.cookie_name!r}"
-        if self.cookie_partitioned:
-            return "Partitioned"
-        return "SameSite=None" if self.cookie_samesite == "None" else None
-
-    def _check_security(self) -> None:
-        if self.encrypt and self.store is not None:
-            raise ConfigurationError(
-                "encrypt=True is for sessions in the cookie; with a store, whose cookie is only a random id, "
-                "store_encryption=True encrypts the records"
-            )
-        if self.encrypt and self.secret_key is None:
-            raise ConfigurationError("encrypt=True needs a secret_key")
-        if self.store_encryption and (self.store is None or self.secret_key is None):
-            raise ConfigurationError("store_encryption=True needs a store and a secret_key")
 
 
 FLAGS = tuple(flag.name for flag in fields(Settings) if flag.type == "bool")
@@ -196,7 +194,7 @@ def normalized_domain(domain: Any) -> Any:
     """A cookie's domain as Werkzeug sends it: without a leading dot and a port, in ASCII (IDNA, RFC 3490).
 
     Returns:
-        The value itself where that makes no domain of it.
+        The value itself where the result would not be a domain.
     """
     if not isinstance(domain, str):
         return domain
@@ -208,16 +206,16 @@ def normalized_domain(domain: Any) -> Any:
 
 
 def normalized_path(path: Any) -> Any:
-    """A cookie's path as Werkzeug sends it: percent-encoded, what is so already left as it is.
+    """A cookie's path as Werkzeug sends it: percent-encoded, except for what is percent-encoded already.
 
     Returns:
-        The value itself where that makes no path of it.
+        The value itself where the result would not be a path.
     """
     if not isinstance(path, str):
         return path
     try:
-        # What a path segment holds unencoded (https://url.spec.whatwg.org/#path-percent-encode-set), but for
-        # the semicolon, which ends the attribute.
+        # The characters that a path segment holds unencoded (https://url.spec.whatwg.org/#path-percent-encode-set),
+        # except for the semicolon, which would end the attribute.
         text = quote(path, safe="%!$&'()*+,/:=@")
     except UnicodeError:
         return path
@@ -225,7 +223,7 @@ def normalized_path(path: Any) -> Any:
 
 
 def _shown(value: object) -> str:
-    # numpy 1 shows its booleans as True and False: nobody could tell what is wrong.
+    # numpy 1 shows its booleans as True and False, so the message would not tell what is wrong.
     of_type = f" of type {type_name(value)}; write bool(value)"
     return f"{value!r}{of_type}" if type(value).__name__.rstrip("_") == "bool" else repr(value)
 
@@ -239,7 +237,7 @@ def _match(name: str, value: object, pattern: re.Pattern[str], expected: str, in
 def _seconds(name: str, value: Any) -> int:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     least = 0 if name == "leeway" else 1
-    # Real: numpy's whole numbers are no int.
+    # Real, because numpy's whole numbers are not an int.
     is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
     if not is_number or not least <= seconds <= MAX_LIFETIME:
         raise ConfigurationError(

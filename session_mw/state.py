@@ -13,10 +13,11 @@ These hold at any time:
 2. A session's backend, header, scheme and place are set when it is opened, and stay.
 3. The phase only grows: OPEN, SENT, OVER.
 4. A state without a token has no id, no payload and no record.
-5. The intent only grows, KEEP < RENEW < END, until a save succeeds, which sets it to KEEP.
+5. The intent only grows, KEEP < RENEW < END, until a save succeeds, which sets it to KEEP. (What was discarded waits
+   for the save of a later change.)
 6. Only a state's own methods write its fields.
 7. A session that is gone (another request ended it) stays gone.
-8. A save that raises leaves token, payload and record as they were, so that it can be made again.
+8. A save that raises loses nothing and can be made again: token, payload and record are those of what is in the store.
 9. An Outcome is never changed.
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support import services, validators
+from support import databases, services, validators
 from support.clock import Clock
 from support.tokens import NOW
 
@@ -91,3 +91,27 @@ def start_memcached() -> Iterator[Callable[..., services.Service]]:
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[databases.PostgreSQL]:
+    """One PostgreSQL for all tests: use a table of your own."""
+    server = databases.PostgreSQL()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[databases.MariaDB]:
+    """One MariaDB for all tests: use a table of your own."""
+    server = databases.MariaDB()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgresql: databases.PostgreSQL) -> Iterator[databases.PgBouncer]:
+    """A PgBouncer in transaction mode, in front of the server of ``postgresql``."""
+    pooler = databases.PgBouncer(postgresql)
+    yield pooler
+    pooler.remove()

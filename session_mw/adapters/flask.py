@@ -25,8 +25,8 @@ from session_mw.state import VARIES
 if TYPE_CHECKING:
     from typing import Self
 
-# The attribute of a request that keeps the manager that opened its session here; None: the middleware did, and
-# commits. Not in the environ, which an application shares with another that it calls.
+# The attribute of a request that keeps the manager that opened its session here; None: the middleware opened it, and
+# commits it. It is not a key of the environ, which an application passes on to another that it calls.
 _OPENED_BY = "session_mw_opened_by"
 
 # Extensions ask isinstance(session, SessionMixin) before they use Flask's attributes.
@@ -34,7 +34,7 @@ SessionMixin.register(Session)
 
 
 class ConfiguredManager(SessionManager):
-    """A manager that is made from ``app.config``: Flask starts without a key, and a page may need none."""
+    """A manager that is made from ``app.config``. It does not warn of a missing key: Flask starts without one."""
 
     _warns_without_key = False
 
@@ -121,18 +121,18 @@ class FlaskSessions(SessionInterface):
             return
         ours = cast("Session", session)
         try:
-            headers = sessions.respond(ours, list(response.headers))
+            headers = sessions.respond(ours, list(response.headers), response.status)
         except StoreError as error:
-            # The test client's session_transaction() saves one that is not the request's: nobody sees a response.
+            # session_transaction() of the test client saves a session that is not the request's, for which no response
+            # is sent.
             if not has_request_context() or cast("Any", current_session)._get_current_object() is not session:
                 raise
-            # Flask saves the session with its page for the error, too, which would wait for the store once more.
+            # Flask saves the session with its error page, too. That would wait for the store a second time.
             setattr(request, _OPENED_BY, None)
-            # Flask itself asks no handler but that for 500 once the view has returned.
+            # Once the view has returned, Flask itself asks only the handler for 500.
             answer = app.make_response(app.handle_user_exception(error))
-            answer.headers = Headers(
-                with_session_headers(list(answer.headers), VARIES, accessed=True, name=sessions.cookie_name)
-            )
+            told = list(answer.headers)
+            answer.headers = Headers(with_session_headers(told, VARIES, ours, sessions.cookie_name, sessions.notices))
             _replace(response, answer)
         else:
             response.headers = Headers(headers)
@@ -146,15 +146,15 @@ class FlaskSessions(SessionInterface):
         return isinstance(obj, NullSession)
 
     def manager_for(self, app: Flask) -> SessionManager:
+        """The manager of a middleware around the application, the one that was given, or one by ``app.config``."""
         middleware = middleware_in(app.wsgi_app, self.environ_key)
         if middleware is not None:
             return middleware.sessions
-        return self._manager_by_config(app) if self.sessions is None else self.sessions
-
-    def _manager_by_config(self, app: Flask) -> SessionManager:
+        if self.sessions is not None:
+            return self.sessions
         settings = _settings_from(app.config if self._config is None else self._config)
         if app.secret_key:
-            # A subclass may have it as an attribute of its own.
+            # A subclass of Flask may have the key as an attribute instead of in its config.
             settings.setdefault("secret_key", app.secret_key)
         # Two threads must not make two managers: a store in memory would be two stores.
         with self._making:
@@ -173,7 +173,7 @@ def _settings_from(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"APPLICATION_ROOT is the cookie's path where SESSION_COOKIE_PATH is not set, and begins with '/'; "
                 f"{root!r} does not"
             )
-    # A list that is changed in place would be equal to itself.
+    # The settings are compared with those of the last manager: a list that was changed in place would equal itself.
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
@@ -184,6 +184,6 @@ def _replace(response: Response, other: Response) -> None:
         response.call_on_close(close)
     response.status, response.headers = other.status, other.headers
     response.response, response.direct_passthrough = other.response, other.direct_passthrough
-    # Closed with the response that has it now.
+    # The body now belongs to the first response. The other one, which is closed with it, must not close it again.
     other.response = ()
     response.call_on_close(other.close)

@@ -16,7 +16,7 @@ def filter_app_factory(app: WSGIApp, global_conf: dict[str, str] | None, **local
 
     Args:
         app: The application.
-        global_conf: The file's ``[DEFAULT]`` section, which is everybody's: no setting is read from it.
+        global_conf: The file's ``[DEFAULT]`` section, which all sections share: no setting is read from it.
         **local_conf: The filter's section: the manager's settings, and ``environ_key``.
 
     Raises:

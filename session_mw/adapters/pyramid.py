@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
@@ -28,7 +27,7 @@ _CATEGORIES = {"": "message", "message": ""}
 _OPENED = "session_mw_opened"
 
 _unwritten: WeakValueDictionary[int, Session] = WeakValueDictionary()
-"""The sessions, by their ids as objects, to which nobody had written when the first of several tries began.
+"""The sessions, by ``id()``, to which nothing had been written when the first of several tries began.
 
 The tries share the session and nothing else: each has a request and a copy of the environ of its own.
 """
@@ -37,7 +36,7 @@ The tries share the session and nothing else: each has a request and a copy of t
 class PyramidSession(Session):
     """A session with the methods of Pyramid's ``ISession`` besides its own."""
 
-    # A session that is open already becomes one of these, which Python allows between equal layouts.
+    # An open session gets this class by assignment to __class__, which Python allows only between equal layouts.
     __slots__ = ()
 
     def changed(self) -> None:
@@ -65,7 +64,7 @@ class PyramidSession(Session):
         return new_csrf_secret(self)
 
     def get_csrf_token(self) -> str:
-        """The CSRF secret, made if there is none yet: Pyramid's policy compares for equality.
+        """The CSRF secret itself, since Pyramid's policy compares for equality; made if the session lacks one.
 
         Pages that are sent compressed are better served by ``session_mw.csrf.csrf_token``, with
         ``check_csrf`` to check.
@@ -124,46 +123,44 @@ class PyramidSessions:
         found, attempt = environ.get(self.environ_key), environ.get("retry.attempt")
         if self.sessions is not None:
             self(event.request)
-        if attempt is not None and isinstance(found, Session) and not self._opened(found):
-            _begin_try(_with_pyramid_methods(found), attempt)
+        if attempt is None or not isinstance(found, Session) or self._opened(found):
+            return
+        # pyramid_retry tries the request several times with the middleware's one session. What a failed try did to
+        # the session must go with the try.
+        session = _with_pyramid_methods(found)
+        if attempt == 0:
+            if not was_changed(session):
+                _unwritten[id(session)] = session
+            return
+        manager = manager_of(session)
+        if manager is not None and is_open(session) and _unwritten.get(id(session)) is session:
+            manager.reopen(session)
 
     def _opened(self, session: Session) -> bool:
         return self.sessions is not None and self.sessions.opened(session)
-
-
-def _begin_try(session: PyramidSession, attempt: int) -> None:
-    """Let what a failed try did to the middleware's session go with it (pyramid_retry)."""
-    if attempt == 0:
-        if not was_changed(session):
-            _unwritten[id(session)] = session
-        return
-    manager = manager_of(session)
-    if manager is not None and is_open(session) and _unwritten.get(id(session)) is session:
-        manager.reopen(session)
 
 
 def _open(sessions: SessionManager, request: Any, environ_key: str) -> PyramidSession:
     session = _with_pyramid_methods(sessions.open(request.environ))
     setattr(request, _OPENED, session)
     request.environ[environ_key] = session
-    request.add_response_callback(partial(_commit_last, sessions, session))
+
+    def commit(request: Any, response: Any) -> None:
+        response.headerlist = sessions.respond(session, response.headerlist, response.status)
+
+    def commit_last(request: Any, response: Any) -> None:
+        # Added only now, so that it runs after the application's own callbacks, which may write to the session.
+        request.add_response_callback(commit)
+
+    request.add_response_callback(commit_last)
     return session
 
 
 def _with_pyramid_methods(session: Session) -> PyramidSession:
     if not isinstance(session, PyramidSession):
-        # Flask and Bottle under the same middleware hold this object: a wrapper would be another one.
+        # Not a wrapper: Flask and Bottle under the same middleware hold this very object.
         session.__class__ = PyramidNullSession if isinstance(session, NullSession) else PyramidSession
     return cast("PyramidSession", session)
-
-
-def _commit_last(sessions: SessionManager, session: Session, request: Any, response: Any) -> None:
-    """Let the callbacks go first that the application has added: they may write to the session."""
-    request.add_response_callback(partial(_commit, sessions, session))
-
-
-def _commit(sessions: SessionManager, session: Session, request: Any, response: Any) -> None:
-    response.headerlist = sessions.respond(session, response.headerlist)
 
 
 def includeme(config: Any) -> None:

@@ -10,7 +10,7 @@ from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import pack, unpack
 from session_mw.backends.token_cache import TokenCache
 from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, SessionCookie
-from session_mw.exceptions import BadToken, CookieTooLarge, NotSerializable
+from session_mw.exceptions import CookieTooLarge, NotSerializable
 from session_mw.lazy_dict import UNTOUCHED
 from session_mw.notices import LARGE_COOKIE, Notices
 from session_mw.protocols import Codec, Serializer
@@ -19,7 +19,7 @@ from session_mw.session import OpenedSession, Session
 from session_mw.state import CREATED, END, KEEP, LIFETIME, NO_METADATA, SILENT, VARIES, Outcome, told
 
 _BACKSLASH = ord("\\")
-# Flask sorts the keys, and few sort before this one; of the metadata a lifetime of the session's own does.
+# Flask sorts the keys, and few sort before this one.
 _PERMANENT_FIRST = b'{"_permanent":true'
 
 
@@ -103,14 +103,15 @@ class CookieBackend:
     ) -> tuple[CookieState, dict[str, Any]]:
         """The one of several tokens that opens. Where two do, one may have been planted: neither is trusted."""
         if len(tokens) <= MAX_CANDIDATES:
-            authentic = [found for token in tokens if (found := self._find(token, now)) is not None]
+            logged: set[str] = set()
+            authentic = [found for token in tokens if (found := self._find(token, now, logged)) is not None]
             if len(authentic) < 2:
                 return authentic[0] if authentic else (fresh, {})
         fresh.ambiguous = True
-        self._rejections.log("ambiguous", header)
+        self._rejections.log("ambiguous" if len(tokens) <= MAX_CANDIDATES else "too_many", header)
         return fresh, {}
 
-    def _find(self, token: str, now: int) -> tuple[CookieState, dict[str, Any]] | None:
+    def _find(self, token: str, now: int, logged: set[str] | None = None) -> tuple[CookieState, dict[str, Any]] | None:
         """The session in a token; None where it is rejected."""
         # The one boundary: whatever a token makes the code below raise, the application sees no more
         # than an empty session.
@@ -121,7 +122,7 @@ class CookieBackend:
             created = metadata.get(CREATED, written if created is None else created)
             self.lifetimes.check_created(created, now)
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
-            self._reject(token, error)
+            self._reject(token, error, logged)
             return None
         if not current:
             self._rejections.old_key(token)
@@ -129,9 +130,8 @@ class CookieBackend:
         state.begin(self, created, metadata, token, payload, data.get("_permanent") is True)
         return state, data
 
-    def _reject(self, token: str, error: Exception) -> None:
-        self._rejections.rejected(token, error)
-        if isinstance(error, BadToken) and error.reason == "bad_signature":
+    def _reject(self, token: str, error: Exception, logged: set[str] | None = None) -> None:
+        if self._rejections.rejected(token, error, logged) == "bad_signature":
             self.notices.rejected(token)
 
     def _refresh_unread(self, session: Session, token: str) -> Outcome | None:
@@ -139,12 +139,13 @@ class CookieBackend:
         now = int(time.time())
         try:
             payload, written, created, current = self.tokens.open(token)
-            if payload.find(b"_lifetime") < 0:
+            has_own_lifetime = payload.find(b"_lifetime") >= 0
+            if not has_own_lifetime:
                 self.lifetimes.check_written(written, now)
             # "in" with bytes takes twice as long: it first tries to take them for an int.
             if payload.find(b"_permanent") < 0 and not (_BACKSLASH in payload and b"\\u00" in payload):
                 return SILENT
-            if self.lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
+            if has_own_lifetime or self.lifetimes.absolute is not None or not payload.startswith(_PERMANENT_FIRST):
                 return None
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._reject(token, error)
@@ -204,10 +205,10 @@ class CookieState(KeptState[CookieBackend]):
     def _refresh(self, session: Session, now: int) -> Outcome:
         """Send the saved session again, with a new time; whatever was written and discarded is not in it."""
         backend = self._backend
-        token, payload = self.token, self.payload
+        token, payload, metadata = self.token, self.payload, self.saved_metadata()
         try:
-            if backend.keeps_created and CREATED not in self.metadata:
-                data, metadata = unpack(backend.serializer, payload)
+            if backend.keeps_created and CREATED not in metadata:
+                data, _ = unpack(backend.serializer, payload)
                 payload = pack(backend.serializer, data, {**metadata, CREATED: self.created})
                 text = self._send(session, backend.codec.encode(payload, self.created, now), payload, True, now)
                 self.set_metadata(CREATED, self.created)
@@ -229,8 +230,10 @@ class CookieState(KeptState[CookieBackend]):
         self.token, self.payload, self.permanent = token, payload, permanent
         session._refreshed = True
         if backend.notices.watch or len(token) > LARGE_COOKIE:
-            backend.notices.sets_cookie(len(token) + len(backend.cookie.name), session._place(), session._https)
-        expires = backend.lifetimes.expires(self.created, now, self.lifetime) if permanent else None
+            backend.notices.sets_cookie(len(token) + len(backend.cookie.name), session)
+        expires = None
+        if permanent:
+            expires = backend.lifetimes.expires(self.created, now, self.saved_metadata().get(LIFETIME))
         return backend.cookie.set(token, session._https, expires)
 
     def _largest(self, session: Session) -> str:

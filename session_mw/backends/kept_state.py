@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from session_mw.backends.payload import is_as_read, pack
+from session_mw.backends.payload import is_as_read, pack, unpack
 from session_mw.cookies import SessionCookie
 from session_mw.exceptions import NotSerializable
 from session_mw.lazy_dict import UNCHANGED, WRITTEN
@@ -103,17 +103,20 @@ class KeptState(SessionState, Generic[_Backend]):
         """
         return self.intent != KEEP or self.changed(session) is not None
 
+    def saved_metadata(self) -> Mapping[str, Any]:
+        """The metadata as they were read or saved last, where those that were set since were discarded."""
+        return self.metadata if self._baseline is None else unpack(self._backend.serializer, self.payload)[1]
+
     def is_empty(self, session: Session) -> bool:
         """Whether nothing is worth keeping."""
         return not dict.__len__(session) and self.principal is None
 
     def rebase(self, session: Session) -> None:
         """Take what the dict holds now for what was read."""
-        if self.payload:
-            try:
-                self._baseline = self.packed(session)
-            except NotSerializable:
-                self._baseline = b""
+        try:
+            self._baseline = self.packed(session)
+        except NotSerializable:
+            self._baseline = b""
 
     def outcome(self, session: Session, texts: list[str], refresh_only: bool = False) -> Outcome:
         """What the response is asked, with these texts of Set-Cookie headers.

@@ -7,16 +7,24 @@ from typing import Any
 
 from session_mw.exceptions import BadToken, NotSerializable, item_path
 from session_mw.protocols import Serializer
-from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, MAX_OWN_LIFETIME, NO_METADATA, PRINCIPAL
+from session_mw.secret_keys import has_bytes
+from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, MAX_LABEL, MAX_OWN_LIFETIME, NO_METADATA, PRINCIPAL
 from session_mw.stores.session_ids import is_key
+
+MAX_TIME = 10**12
+"""Unix times are below; a record has 12 digits for one."""
 
 
 def _is_time(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value < MAX_TIME
 
 
-def _is_text(value: Any) -> bool:
-    return type(value) is str and value != ""
+def _is_label(value: Any) -> bool:
+    return type(value) is str and 0 < len(value) <= MAX_LABEL and has_bytes(value)
+
+
+def _is_principal(value: Any) -> bool:
+    return type(value) is str and value != "" and has_bytes(value)
 
 
 def _is_lifetime(value: Any) -> bool:
@@ -30,9 +38,9 @@ def _is_companion(value: Any) -> bool:
 METADATA: Mapping[str, Callable[[Any], bool]] = {
     COMPANION: _is_companion,
     CREATED: _is_time,
-    LABEL: _is_text,
+    LABEL: _is_label,
     LIFETIME: _is_lifetime,
-    PRINCIPAL: _is_text,
+    PRINCIPAL: _is_principal,
 }
 """What a session may keep beside its data: the key in the payload, hidden from the dict, and what a value has to be."""
 

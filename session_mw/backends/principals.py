@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple, Protocol
 
-from session_mw.backends.record_format import ENDED
+from session_mw.backends.record_format import is_marker
 from session_mw.codecs.records import Records
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import IndexedStore, Record, Store, is_indexed
@@ -63,12 +63,11 @@ def indexed(store: Store | None) -> IndexedStore:
 def list_sessions(backend: ListingBackend, principal: str) -> list[SessionInfo]:
     """The principal's sessions that a visitor could use, the last used first."""
     store, now, sessions = indexed(backend.store), int(time.time()), []
-    for name in backend.records.index_names(principal):
-        for key in store.keys_of(name):
-            record = store.load(key)
-            info = None if record is None else backend.info(key, record, now)
-            if info is not None:
-                sessions.append(info)
+    for key in _keys_of(store, backend.records.index_names(principal)):
+        record = store.load(key)
+        info = None if record is None else backend.info(key, record, now)
+        if info is not None:
+            sessions.append(info)
     return sorted(sessions, key=lambda session: session.last_used, reverse=True)
 
 
@@ -107,12 +106,12 @@ def end_sessions(backend: ListingBackend, principal: str, kept: str) -> int:
     # A session that is just given a new id is listed under it before the old one ends; what is left under the
     # old one counts for nothing, but says that there is another one to be found.
     for _ in range(_ROUNDS):
-        new = {key for name in names for key in store.keys_of(name)} - seen
+        new = _keys_of(store, names) - seen
         if not new:
             return ended
         for key in new:
             record = store.load(key)
-            if record is None or record.data == ENDED:
+            if record is None or is_marker(record):
                 continue
             ended += backend.info(key, record, now) is not None
             companion = backend.companion(key, record)
@@ -124,3 +123,11 @@ def end_sessions(backend: ListingBackend, principal: str, kept: str) -> int:
         f"a principal's sessions were listed anew after each of {_ROUNDS} times they were ended; "
         "does something log them in again?"
     )
+
+
+def _keys_of(store: IndexedStore, names: list[str]) -> set[str]:
+    """The keys under all names, of which the first is the current one.
+
+    That one comes last: a session that moves to it meanwhile, from an older one, is found in either place.
+    """
+    return {key for name in reversed(names) for key in store.keys_of(name)}

@@ -15,20 +15,22 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from session_mw.backends.payload import METADATA
 from session_mw.protocols import Record
-from session_mw.state import COMPANION, LABEL, LIFETIME
+from session_mw.state import COMPANION, LABEL, LIFETIME, NO_METADATA
 
-ENDED = b"ended"
-"""What a record holds for a while after its session got another id."""
+MARKER_TTL = 60
+"""Seconds for which a record tells that its session has another id: late requests with the old id are recognized."""
 
 LISTED = (COMPANION, LABEL, LIFETIME)
 """The metadata that stand in the head too."""
 
 _CREATED_DIGITS = 12
+_ENDED = b"ended"
 _HEAD = b"I"
 _LENGTH_DIGITS = 4
-_HEAD_AT = _CREATED_DIGITS + len(_HEAD) + _LENGTH_DIGITS
-MAX_HEAD = 9999
+_LENGTH_AT = _CREATED_DIGITS + len(_HEAD)
+_HEAD_AT = _LENGTH_AT + _LENGTH_DIGITS
 
 
 @lru_cache(maxsize=1024)
@@ -50,20 +52,40 @@ def joined(created: int, head: bytes, sealed: bytes) -> bytes:
     return b"%0*d%b%0*d%b%b" % (_CREATED_DIGITS, created, _HEAD, _LENGTH_DIGITS, len(head), head, sealed)
 
 
+def marker(now: int) -> bytes:
+    """What a record holds after its session got another id, at ``now`` (Unix time)."""
+    return b"%b%0*d" % (_ENDED, _CREATED_DIGITS, now + MARKER_TTL)
+
+
+def is_marker(record: Record) -> bool:
+    """Whether the record says that its session got another id."""
+    return _until(record) is not None
+
+
+def is_live_marker(record: Record, now: int) -> bool:
+    """Whether that is not long ago.
+
+    The end of the record itself does not tell: a request that read the session before may have moved it.
+    """
+    until = _until(record)
+    return until is not None and now < until
+
+
 def created_of(record: Record) -> int | None:
     """Unix time at which a record's session began; None: it is not a session's, or of one that has ended."""
     created = record.data[:_CREATED_DIGITS]
     return int(created) if len(created) == _CREATED_DIGITS and created.isdigit() else None
 
 
-def head_in(record: Record) -> bytes:
-    """What stands in the head; empty where there is none."""
-    return record.data[_HEAD_AT : _sealed_at(record.data)]
-
-
-def sealed_in(record: Record) -> bytes:
-    """What stands behind creation time and head."""
-    return record.data[_sealed_at(record.data) :]
+def split(record: Record) -> tuple[bytes, bytes]:
+    """What stands behind the creation time: the head, empty where there is none, and what is sealed."""
+    data = record.data
+    if data[_CREATED_DIGITS:_LENGTH_AT] == _HEAD:
+        length = data[_LENGTH_AT:_HEAD_AT]
+        if length.isdigit():
+            end = _HEAD_AT + int(length)
+            return data[_HEAD_AT:end], data[end:]
+    return b"", data[_CREATED_DIGITS:]
 
 
 def written_head(metadata: Mapping[str, Any]) -> bytes:
@@ -72,17 +94,18 @@ def written_head(metadata: Mapping[str, Any]) -> bytes:
     return json.dumps(listed, separators=(",", ":")).encode() if listed else b""
 
 
-def read_head(head: bytes) -> dict[str, Any]:
+def read_head(head: bytes) -> Mapping[str, Any]:
     """The metadata in a head; none where it cannot be read, since a list has to go on."""
     try:
-        read = json.loads(head) if head else {}
-    except ValueError:
-        return {}
-    return read if isinstance(read, dict) else {}
+        read = json.loads(head) if head else NO_METADATA
+    except (ValueError, RecursionError):
+        return NO_METADATA
+    if not isinstance(read, dict):
+        return NO_METADATA
+    return {name: read[name] for name in LISTED if name in read and METADATA[name](read[name])}
 
 
-def _sealed_at(data: bytes) -> int:
-    length = data[_CREATED_DIGITS + len(_HEAD) : _HEAD_AT]
-    if data[_CREATED_DIGITS : _CREATED_DIGITS + len(_HEAD)] == _HEAD and length.isdigit():
-        return _HEAD_AT + int(length)
-    return _CREATED_DIGITS
+def _until(record: Record) -> int | None:
+    until = record.data.removeprefix(_ENDED)
+    is_marked = len(record.data) - len(until) == len(_ENDED) and len(until) == _CREATED_DIGITS and until.isdigit()
+    return int(until) if is_marked else None

@@ -10,7 +10,7 @@ from typing import Any
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import unpack
 from session_mw.backends.principals import SessionInfo
-from session_mw.backends.record_format import ENDED, created_of, head_in, key_of, read_head, sealed_in
+from session_mw.backends.record_format import created_of, is_live_marker, is_marker, key_of, read_head, split
 from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
 from session_mw.cookies import MAX_CANDIDATES, SessionCookie
@@ -24,6 +24,7 @@ from session_mw.stores.session_ids import is_key
 
 logger = logging.getLogger("session_mw")
 
+_SECONDS_BETWEEN_TRACEBACKS = 60.0
 SHAPE = re.compile("[A-Za-z0-9_-]{43}")
 
 
@@ -61,6 +62,7 @@ class StoreBackend:
         self.notices = notices
         self.is_indexed = is_indexed(store)
         self._rejections = RejectionLog()
+        self._showed_at = -_SECONDS_BETWEEN_TRACEBACKS
 
     def load(self, session: Session) -> tuple[StoreState, dict[str, Any]]:
         """The record of the one token in the Cookie header that the store knows: its state and its data.
@@ -69,13 +71,14 @@ class StoreBackend:
             StoreError: The store does not answer.
         """
         now = int(time.time())
-        tokens = self._candidates(session._header)
+        logged: set[str] = set()
+        tokens = self._candidates(session._header, logged)
         found, is_late = [], False
         for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
             key = key_of(token)
             record = self.store.load(key)
-            is_late |= record is not None and record.data == ENDED
-            one = self.read(token, key, record, now)
+            is_late |= record is not None and is_live_marker(record, now)
+            one = self.read(token, key, record, now, logged)
             if one is not None:
                 found.append(one)
         if len(found) == 1:
@@ -85,7 +88,7 @@ class StoreBackend:
         if found or len(tokens) > MAX_CANDIDATES:
             # One of them may have been planted: none is trusted.
             state.found_several([other.key for other, _ in found])
-            self._rejections.log("ambiguous", session._header)
+            self._rejections.log("ambiguous" if found else "too_many", session._header)
         elif is_late:
             state.came_late()
         return state, {}
@@ -94,14 +97,16 @@ class StoreBackend:
         """Nothing: the record is neither loaded nor touched for a session that nobody looked at."""
         return SILENT
 
-    def read(self, token: str, key: str, record: Record | None, now: int) -> tuple[StoreState, dict[str, Any]] | None:
+    def read(
+        self, token: str, key: str, record: Record | None, now: int, logged: set[str] | None = None
+    ) -> tuple[StoreState, dict[str, Any]] | None:
         """The session in a token's record; None where there is no record that counts."""
         # The one boundary: whatever is in the record, the application sees no more than an empty session.
         try:
-            if record is None or record.expires <= now or record.data == ENDED:
-                self._rejections.log("unknown", token)
+            if record is None or record.expires <= now or is_marker(record):
+                self._rejections.log("unknown", token, logged)
                 return None
-            sealed = sealed_in(record)
+            sealed_head, sealed = split(record)
             payload = self.records.unseal(token, key, sealed)
             data, metadata = unpack(self.serializer, payload)
             created = metadata.get(CREATED)
@@ -110,43 +115,51 @@ class StoreBackend:
             self.lifetimes.check_age(created, now)
         except Exception as error:  # noqa: BLE001 (a record can never cause an exception)
             if isinstance(error, BadToken) and error.reason == "expired":
-                self._rejections.rejected(token, error)
+                self._rejections.rejected(token, error, logged)
             else:
                 logger.warning("the stored session %s… cannot be read; its visitor gets an empty one", key[:8])
             return None
-        if not self.records.is_current(sealed):
+        is_current = self.records.is_current(sealed)
+        if not is_current:
             self._rejections.old_key(token, "stored session")
         state = StoreState()
         state.begin(self, created, metadata, token, payload, data.get("_permanent") is True)
-        state.found(key, record)
+        state.found(key, record, is_current and self.records.is_listed_well(sealed_head))
         return state, data
 
     def info(self, key: str, record: Record, now: int) -> SessionInfo | None:
         """What a list of a principal's sessions says of a record; None where no visitor could use it."""
-        created, sealed = created_of(record), sealed_in(record)
+        created, (sealed_head, sealed) = created_of(record), split(record)
         if created is None or record.expires <= now or not self.records.is_ours(key, sealed):
             return None
         try:
             self.lifetimes.check_age(created, now)
         except ExpiredToken:
             return None
-        listed = read_head(self.records.open_head(key, head_in(record)))
-        lifetime, label = listed.get(LIFETIME), listed.get(LABEL)
-        idle = lifetime if type(lifetime) is int else self.lifetimes.idle
+        listed = read_head(self.records.open_head(key, sealed_head))
+        idle = listed.get(LIFETIME, self.lifetimes.idle)
         last_used = max(created, min(now, record.expires - idle))
-        return SessionInfo(key, created, last_used, label if type(label) is str else None)
+        return SessionInfo(key, created, last_used, listed.get(LABEL))
 
     def companion(self, key: str, record: Record) -> str | None:
         """The key of the record that ends with a session; None where there is none."""
-        companion = read_head(self.records.open_head(key, head_in(record))).get(COMPANION)
+        companion = read_head(self.records.open_head(key, split(record)[0])).get(COMPANION)
         return companion if isinstance(companion, str) and is_key(companion) else None
 
-    def _candidates(self, header: str) -> list[str]:
+    def warn(self, problem: str, key: str) -> None:
+        """Log that the store failed where the request goes on; with a traceback once a minute at most."""
+        now = time.monotonic()
+        shows = now - self._showed_at >= _SECONDS_BETWEEN_TRACEBACKS
+        if shows:
+            self._showed_at = now
+        logger.warning(problem, key[:8], exc_info=shows)
+
+    def _candidates(self, header: str, logged: set[str]) -> list[str]:
         tokens = []
         for value in self.cookie.values(header):
             if SHAPE.fullmatch(value):
                 tokens.append(value)
             else:
-                self._rejections.log("malformed", value)
+                self._rejections.log("malformed", value, logged)
                 self.notices.rejected(value)
         return tokens

@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from session_mw.backends.contention import Tries, give_way
@@ -27,7 +28,7 @@ from session_mw.backends.kept_state import KeepingBackend, KeptState
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.merge import merge
 from session_mw.backends.payload import unpack
-from session_mw.backends.record_format import ENDED, head_in, joined, key_of, sealed_in, written_head
+from session_mw.backends.record_format import MARKER_TTL, joined, key_of, marker, written_head
 from session_mw.codecs.records import Records
 from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import StoreError
@@ -35,12 +36,9 @@ from session_mw.lazy_dict import FORCED, SENT, WRITTEN
 from session_mw.notices import Notices
 from session_mw.protocols import Record, Store
 from session_mw.session import Session
-from session_mw.state import COMPANION, END, KEEP, PRINCIPAL, RENEW, VARIES, Outcome
+from session_mw.state import COMPANION, END, KEEP, LIFETIME, PRINCIPAL, RENEW, VARIES, Outcome
 
 logger = logging.getLogger("session_mw")
-
-_ENDED_TTL = 60
-"""Seconds for which late requests with the old id are recognized."""
 
 
 class RecordBackend(KeepingBackend, Protocol):
@@ -52,6 +50,9 @@ class RecordBackend(KeepingBackend, Protocol):
     refresh: bool
     notices: Notices
     is_indexed: bool
+
+    def warn(self, problem: str, key: str) -> None:
+        """Log that the store failed where the request goes on."""
 
     def read(self, token: str, key: str, record: Record | None, now: int) -> tuple[StoreState, dict[str, Any]] | None:
         """The session in a token's record; None where there is no record that counts."""
@@ -68,22 +69,38 @@ class StoreState(KeptState[RecordBackend]):
             changes the id itself.
     """
 
-    __slots__ = ("_others", "_succeeds", "_told_permanent", "gone", "key", "late", "record")
+    __slots__ = (
+        "_begins_another",
+        "_is_current",
+        "_others",
+        "_succeeds",
+        "_told_permanent",
+        "_was_logged",
+        "gone",
+        "key",
+        "late",
+        "record",
+    )
 
     def __init__(self) -> None:
         self.key = ""
         self.record: Record | None = None
-        self.gone = self.late = False
+        self.gone = self.late = self._begins_another = self._was_logged = False
         # The ids of several sessions that came together. A log-out ends them all.
         self._others: list[str] = []
         # Whether the next save begins a session that does not depend on the old record.
         self._succeeds = False
         # Whether the browser has a cookie with an Expires, which has to move with the record's end.
         self._told_permanent = False
+        self._is_current = True
 
-    def found(self, key: str, record: Record) -> None:
-        """Be the state of a record that was read, after :meth:`begin`."""
-        self.key, self.record = key, record
+    def found(self, key: str, record: Record, is_current: bool) -> None:
+        """Be the state of a record that was read, after :meth:`begin`.
+
+        Args:
+            is_current: Whether the record would be sealed with the same key today.
+        """
+        self.key, self.record, self._is_current = key, record, is_current
         self._told_permanent = self.permanent
 
     def found_several(self, keys: list[str]) -> None:
@@ -93,6 +110,11 @@ class StoreState(KeptState[RecordBackend]):
     def came_late(self) -> None:
         """Be the state of a request whose id was changed meanwhile."""
         self.late = True
+
+    def renew(self) -> None:
+        """Have the next save change the id. A request that came late begins a session of its own by it."""
+        super().renew()
+        self._begins_another = self.late
 
     @property
     def id(self) -> str | None:
@@ -120,7 +142,7 @@ class StoreState(KeptState[RecordBackend]):
             NotSerializable: A value cannot be written.
             StoreError: The store does not answer; nothing is promised to the visitor then.
         """
-        if self.gone or (self.late and self.intent != RENEW):
+        if self.gone or (self.late and (not self._begins_another or self.is_empty(session))):
             return self._leave(session)
         now = int(time.time())
         if self.intent == END:
@@ -129,7 +151,10 @@ class StoreState(KeptState[RecordBackend]):
             return self._renew(session, now)
         payload = self.changed(session) if session._changes else None
         if not self.token:
-            return VARIES if payload is None or self.is_empty(session) else self._create(session, payload, now)
+            if payload is not None and not self.is_empty(session):
+                return self._create(session, payload, now)
+            self.intent = KEEP
+            return VARIES
         if payload is not None and (session._changes == FORCED or payload != self.payload):
             return self._update(session, payload, now)
         return self._keep_alive(session, now)
@@ -142,13 +167,13 @@ class StoreState(KeptState[RecordBackend]):
     def _update(self, session: Session, payload: bytes, now: int) -> Outcome:
         record = self.record
         give_way(self.key)
-        if record is not None and self._replace(payload, self.principal, now, record):
+        if record is not None and self._replace(payload, self.metadata, now, record):
             return self._updated(session, payload, now)
         tries = Tries()
         with tries.turn(self.key):
             while (record := self._catch_up(session, now)) is not None:
                 payload = self.packed(session)
-                if self._replace(payload, self.principal, now, record):
+                if self._replace(payload, self.metadata, now, record):
                     return self._updated(session, payload, now)
                 tries.pause()
         return self._dropped(session)
@@ -163,7 +188,7 @@ class StoreState(KeptState[RecordBackend]):
                 try:
                     # It stays in the principal's index until it is deleted, so that a parallel end_all()
                     # lists again, and finds the new one.
-                    ended = store.update(old_key, ENDED, _ENDED_TTL, record.version, **self._index(self.principal))
+                    ended = store.update(old_key, marker(now), MARKER_TTL, record.version, **self._index(self.metadata))
                 except StoreError:
                     # Keys may be on different hosts: the new one's can be up while the old one's is down.
                     self._delete_quietly(key)
@@ -198,15 +223,15 @@ class StoreState(KeptState[RecordBackend]):
 
     def _keep_alive(self, session: Session, now: int) -> Outcome:
         """Move the record's end, at most once in a tenth of the lifetime; re-encrypt it where an old key was used."""
-        backend, record = self._backend, self.record
+        backend, record, lifetime = self._backend, self.record, self.saved_metadata().get(LIFETIME)
+        self.intent = KEEP
         session._committed()
         if record is None:
             return VARIES
-        records = backend.records
-        if not (records.is_current(sealed_in(record)) and records.is_listed_well(head_in(record))):
+        if not self._is_current:
             return self._re_encrypt(session, record, now)
-        expires = backend.lifetimes.expires(self.created, now, self.lifetime)
-        idle = backend.lifetimes.idle if self.lifetime is None else self.lifetime
+        expires = backend.lifetimes.expires(self.created, now, lifetime)
+        idle = backend.lifetimes.idle if lifetime is None else lifetime
         if abs(expires - record.expires) * 10 < idle or not self._touch(expires - now):
             return VARIES
         self.record = record._replace(expires=expires)
@@ -216,27 +241,26 @@ class StoreState(KeptState[RecordBackend]):
         try:
             return self._backend.store.touch(self.key, max(ttl, 1))
         except StoreError:
-            problem = "the stored session %s… was read, but its end could not be moved"
-            logger.warning(problem, self.key[:8], exc_info=True)
+            self._backend.warn("the stored session %s… was read, but its end could not be moved", self.key)
             return False
 
     def _re_encrypt(self, session: Session, record: Record, now: int) -> Outcome:
         try:
-            # The principal as it was read too: a change of it that was discarded must not reach the index.
-            principal = unpack(self._backend.serializer, self.payload)[1].get(PRINCIPAL)
-            if not self._replace(self.payload, principal, now, record):
+            if not self._replace(self.payload, self.saved_metadata(), now, record):
                 # Another request wrote it meanwhile, with the current key.
                 return VARIES
         except StoreError:
             problem = "the stored session %s… was read, but could not be written with the current key"
-            logger.warning(problem, self.key[:8], exc_info=True)
+            self._backend.warn(problem, self.key)
             return VARIES
         self.record = None
         return self._tell(session, now, refresh_only=True) if self._backend.refresh and self.permanent else VARIES
 
     def _leave(self, session: Session) -> Outcome:
         """Save nothing, and send nothing: the browser has another session's cookie, or is about to get it."""
-        if self.late and session._changes >= WRITTEN:
+        is_loss = self.late and not self._begins_another and session._changes >= WRITTEN
+        if is_loss and not self._was_logged:
+            self._was_logged = True
             logger.info("a session got a new id while this request was under way; what it changed is dropped")
         self.intent = KEEP
         session._committed()
@@ -255,22 +279,26 @@ class StoreState(KeptState[RecordBackend]):
     def _saved(self, session: Session, token: str, key: str, payload: bytes) -> None:
         self.token, self.key, self.payload, self.record = token, key, payload, None
         self.permanent = dict.get(session, "_permanent") is True
-        self.intent, self._baseline, self._succeeds = KEEP, None, False
+        self.intent, self._baseline, self.late = KEEP, None, False
+        self._succeeds = False
         session._committed()
 
     def _new_record(self, payload: bytes, now: int) -> tuple[str, str]:
         token = secrets.token_urlsafe(32)
         key = key_of(token)
         if not self._backend.store.create(
-            key, self._sealed(token, key, payload), self._ttl(now), **self._index(self.principal)
+            key,
+            self._sealed(token, key, payload, self.metadata),
+            self._ttl(now, self.metadata),
+            **self._index(self.metadata),
         ):
             raise StoreError("the store says that a new random key is taken; session_mw.testing.StoreContract tests it")
         return token, key
 
-    def _replace(self, payload: bytes, principal: str | None, now: int, record: Record) -> bool:
+    def _replace(self, payload: bytes, metadata: Mapping[str, Any], now: int, record: Record) -> bool:
         """Write over a record that is still as it was read; False if it is not."""
-        data = self._sealed(self.token, self.key, payload)
-        return self._backend.store.update(self.key, data, self._ttl(now), record.version, **self._index(principal))
+        data, ttl = self._sealed(self.token, self.key, payload, metadata), self._ttl(now, metadata)
+        return self._backend.store.update(self.key, data, ttl, record.version, **self._index(metadata))
 
     def _catch_up(self, session: Session, now: int) -> Record | None:
         """Bring in what others have saved since; None: the session was ended."""
@@ -292,21 +320,22 @@ class StoreState(KeptState[RecordBackend]):
         try:
             self._backend.store.delete(key)
         except StoreError:
-            logger.warning("the ended session %s… could not be removed; it expires by itself", key[:8], exc_info=True)
+            self._backend.warn("the ended session %s… could not be removed; it expires by itself", key)
 
-    def _sealed(self, token: str, key: str, payload: bytes) -> bytes:
+    def _sealed(self, token: str, key: str, payload: bytes, metadata: Mapping[str, Any]) -> bytes:
         records = self._backend.records
-        head = records.seal_head(key, written_head(self.metadata))
+        head = records.seal_head(key, written_head(metadata))
         return joined(self.created, head, records.seal(token, key, payload))
 
-    def _index(self, principal: str | None) -> dict[str, Any]:
+    def _index(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """The argument that a store with an index takes besides those of all stores."""
         if not self._backend.is_indexed:
             return {}
+        principal = metadata.get(PRINCIPAL)
         return {"principal": None if principal is None else self._backend.records.index_names(principal)[0]}
 
-    def _ttl(self, now: int) -> int:
-        return max(1, self._backend.lifetimes.expires(self.created, now, self.lifetime) - now)
+    def _ttl(self, now: int, metadata: Mapping[str, Any]) -> int:
+        return max(1, self._backend.lifetimes.expires(self.created, now, metadata.get(LIFETIME)) - now)
 
     def _updated(self, session: Session, payload: bytes, now: int) -> Outcome:
         self._saved(session, self.token, self.key, payload)
@@ -316,8 +345,9 @@ class StoreState(KeptState[RecordBackend]):
     def _tell(self, session: Session, now: int, *, refresh_only: bool = False) -> Outcome:
         backend = self._backend
         self._told_permanent = self.permanent
-        expires = backend.lifetimes.expires(self.created, now, self.lifetime) if self.permanent else None
+        lifetime = self.saved_metadata().get(LIFETIME)
+        expires = backend.lifetimes.expires(self.created, now, lifetime) if self.permanent else None
         text = backend.cookie.set(self.token, session._https, expires)
         if backend.notices.watch:
-            backend.notices.sets_cookie(len(self.token) + len(backend.cookie.name), session._place(), session._https)
+            backend.notices.sets_cookie(len(self.token) + len(backend.cookie.name), session)
         return self.outcome(session, [text], refresh_only)

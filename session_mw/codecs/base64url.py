@@ -7,7 +7,7 @@ from binascii import a2b_base64, b2a_base64
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SPARE_BITS_ZERO = {1: b"", 2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-# What is not of the alphabet becomes a character that a2b_base64 leaves out.
+# A byte outside of the alphabet becomes NUL, which a2b_base64 skips; the length then tells that it was there.
 _FROM_URL = bytes(b"+/"[b"-_".index(c)] if c in b"-_" else c if c in _ALPHABET else 0 for c in range(256))
 
 

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from session_mw.codecs.base64url import b64decode, b64encode
-from session_mw.codecs.delimited import delimited
 from session_mw.codecs.inflate import check_inflated, inflate
 from session_mw.codecs.keyring import Keyring
+from session_mw.codecs.records import delimited
 from session_mw.exceptions import BadToken
 from session_mw.protocols import Opened
 
@@ -32,6 +32,7 @@ COMPRESSED = b"\x02"
 RECORD = b"E"
 HEAD = b"H"
 _TIMES = struct.Struct(">II")
+_HASHED = re.compile(r"h1-[0-9a-f]{64}")
 
 
 class EncryptedCodec:
@@ -39,14 +40,14 @@ class EncryptedCodec:
 
     The cookie's name and the salt are part of every key, so a token of another cookie,
     another salt or another use of the secret key does not open. Whatever is wrong with a
-    token, the refusal is the same.
+    token, it is rejected in the same way, so that an attacker does not learn what is wrong.
 
     Args:
         secret_key: The key that encrypts.
         fallbacks: Older keys (or a newer one that is not used yet), which only decrypt.
         cookie_name: The name of the cookie.
         salt: Tells apart applications that share a secret key.
-        compress: Make long payloads shorter. How short one becomes tells of its content:
+        compress: Make long payloads shorter. The length then depends on the content:
             where the session holds a secret beside text that a visitor chooses, the
             visitor can guess the secret from the lengths (as CRIME and BREACH did).
             Compressed tokens are read with either setting.
@@ -89,38 +90,43 @@ class EncryptedCodec:
             ValueError: A time is before 1970 or after 2106-02-07, which 32 bits do not hold.
             NotSerializable: The payload takes too much memory to be read again.
         """
-        version, body = self._packed(payload)
-        return b64encode(self._keyring.seal(version, _times(created, now) + body))
+        version, body = PLAIN, payload
+        if self._compress and len(smaller := zlib.compress(payload)) < len(payload):
+            check_inflated(payload, smaller)
+            version, body = COMPRESSED, smaller
+        try:
+            times = _TIMES.pack(created, now)
+        except struct.error:
+            problem = f"an encrypted cookie holds times of 1970 to 2106, not {created} and {now}; check the clock"
+            raise ValueError(problem) from None
+        return b64encode(self._keyring.seal(version, times + body))
 
     def decode(self, token: str) -> Opened:
         """Open a token.
 
         Raises:
-            BadToken: It is not genuine (``bad_signature``), or it is and does not inflate
-                to a payload of fair size (``bad_payload``).
+            BadToken: It is not authentic (``bad_signature``), or it is and does not inflate
+                to a payload within the limits (``bad_payload``).
         """
         payload, created, written, current = self._read(token)
         return payload, written, created, current
 
     def renew(self, token: str, now: int) -> str:
-        """Make the token anew with the current key and the time ``now``; its creation time stays."""
+        """Make a new token of the same payload with the current key and the time ``now``; the creation time stays."""
         payload, created, _, _ = self._read(token)
         return self.encode(payload, created, now)
 
     def _read(self, token: str) -> tuple[bytes, int, int, bool]:
-        sealed = _from_text(token)
+        try:
+            sealed = b64decode(token.encode("ascii"))
+        except ValueError:
+            raise BadToken("bad_signature") from None
         version, content = self._keyring.open(sealed)
         if version not in (PLAIN, COMPRESSED):
             raise BadToken("bad_signature")
         created, written = _TIMES.unpack_from(content)
         body = content[_TIMES.size :]
         return (body if version == PLAIN else inflate(body)), created, written, self._keyring.is_current(sealed)
-
-    def _packed(self, payload: bytes) -> tuple[bytes, bytes]:
-        if self._compress and len(smaller := zlib.compress(payload)) < len(payload):
-            check_inflated(payload, smaller)
-            return COMPRESSED, smaller
-        return PLAIN, payload
 
 
 class EncryptedRecords:
@@ -143,9 +149,10 @@ class EncryptedRecords:
     ) -> None:
         context = (salt.encode(), cookie_name.encode())
         self._keyring = Keyring(secret_key, fallbacks, delimited(RECORD_PURPOSE, *context))
-        # Without the visitor's token, which whoever lists a user's sessions does not have.
+        # Heads are sealed without the visitor's token: whoever lists a user's sessions does not have it.
         self._heads = Keyring(secret_key, fallbacks, delimited(HEAD_PURPOSE, *context))
-        # Every application that shares the secret key and the store finds the same sessions of a user.
+        # These keys do not depend on salt and cookie name: every application that shares the secret key and the
+        # store finds the same sessions of a user.
         self._indexers = [
             hmac.new(HKDF(SHA256(), 32, None, INDEX_PURPOSE).derive(key), digestmod="sha256")
             for key in (secret_key, *fallbacks)
@@ -169,14 +176,15 @@ class EncryptedRecords:
         """A keyed hash of the principal for each secret key, the current one first; then the principal's own name.
 
         So a copy of the store names no user. The plain name finds sessions that were saved before the index
-        held hashes; each gets its hash when it is next written or touched.
+        held hashes; each gets its hash when it is next written or touched. It is left out where it looks like a
+        hash: it would find another user's.
         """
         names = []
         for indexer in self._indexers:
             keyed = indexer.copy()
             keyed.update(principal.encode())
             names.append("h1-" + keyed.hexdigest())
-        return [*names, principal]
+        return names if _HASHED.fullmatch(principal) else [*names, principal]
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("encrypted records hold secret keys and are not pickled or copied; build others")
@@ -201,28 +209,13 @@ class EncryptedRecords:
         return opened.content
 
     def is_ours(self, key: str, data: bytes) -> bool:
-        """Whether one of the keys may have sealed the data; only the visitor's token tells for sure."""
+        """Whether the data name one of the keys; only :meth:`unseal` tells whether it sealed them."""
         return self._keyring.knows(data)
 
     def is_listed_well(self, sealed_head: bytes) -> bool:
-        """Whether there is a head; a record without one is of a time at which the index held the principal's name."""
+        """Whether there is a head: a record without one was listed by an older release, under the principal's name."""
         return sealed_head != b""
 
     def is_current(self, data: bytes) -> bool:
         """Whether data that :meth:`unseal` accepted was sealed with the current key and not with a fallback."""
         return self._keyring.is_current(data)
-
-
-def _times(created: int, written: int) -> bytes:
-    try:
-        return _TIMES.pack(created, written)
-    except struct.error:
-        problem = f"an encrypted cookie holds times of 1970 to 2106, not {created} and {written}; check the clock"
-        raise ValueError(problem) from None
-
-
-def _from_text(token: str) -> bytes:
-    try:
-        return b64decode(token.encode("ascii"))
-    except ValueError:
-        raise BadToken("bad_signature") from None

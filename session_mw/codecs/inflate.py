@@ -9,7 +9,7 @@ from session_mw.exceptions import BadToken, NotSerializable
 from session_mw.protocols import MAX_PAYLOAD
 
 SMALL = 64 * 1024
-"""Bytes of a payload that takes less than 3 MB of memory when it is read, whatever stands in it."""
+"""A payload of up to so many bytes takes less than 3 MB of memory when it is read, whatever it holds."""
 MAX_COMPRESSED = MAX_COOKIE * 3 // 4
 """Bytes that fit into a cookie as base64."""
 MAX_MEMORY = 4_000_000
@@ -18,14 +18,14 @@ _TAKEN = {b",": 40, b'"': 30, b"[": 80, b"{": 240}
 """Bytes for a number, for half a string, for a list and for a dict, besides their content."""
 
 _UP_TO_LATIN_1 = bytes(range(0xC4))
-"""What UTF-8 has in it where no character is beyond U+00FF."""
+"""The bytes of UTF-8 text in which no character is beyond U+00FF."""
 
 
 def inflate(data: bytes) -> bytes:
     """Inflate one whole stream with nothing after it, and stop where more than the limit comes out.
 
     Raises:
-        BadToken: ``bad_payload``: it is none, it is cut short or followed by something, it is
+        BadToken: ``bad_payload``: it is not a zlib stream, it is cut short or followed by something, it is
             longer, or it takes too much memory to read.
     """
     stream = zlib.decompressobj()
@@ -39,7 +39,7 @@ def inflate(data: bytes) -> bytes:
 
 
 def check_inflated(payload: bytes, compressed: bytes) -> None:
-    """Refuse to write what would fit into a cookie, and :func:`inflate` would refuse to give back.
+    """Do not let a cookie be written that :func:`inflate` would reject when it comes back.
 
     Raises:
         NotSerializable: The payload takes too much memory to be read.
@@ -50,18 +50,16 @@ def check_inflated(payload: bytes, compressed: bytes) -> None:
 
 
 def _is_large_to_read(payload: bytes) -> bool:
-    """Whether reading takes more than 4 MB, as ``[],`` becomes 80 bytes.
+    """Whether reading takes more than 4 MB: three bytes of text, ``[],``, become a list of 80 bytes.
 
-    A client who can have the application keep a list of his would send a few KB with each
-    request and have the server take 25 MB for it.
+    Many applications keep a list that the visitor fills. A cookie of a few KB could then make the server take 25 MB
+    at each request.
     """
     if len(payload) <= SMALL:
         return False
-    # The payload, its text, and what stands in its strings.
-    content = len(payload) * (1 + 4 + 4 if _is_wide(payload) else 1 + 1 + 1)
+    # A single character beyond Latin-1 makes Python keep the whole text at two or four bytes for each character.
+    escaped = payload.count(rb"\u") > payload.count(rb"\u00")
+    is_wide = escaped or bool(payload.translate(None, _UP_TO_LATIN_1))
+    # The payload, its text, and the strings that are cut out of the text.
+    content = len(payload) * (1 + 4 + 4 if is_wide else 1 + 1 + 1)
     return content + sum(payload.count(mark) * taken for mark, taken in _TAKEN.items()) > MAX_MEMORY
-
-
-def _is_wide(payload: bytes) -> bool:
-    """Whether it holds a character beyond Latin-1, which makes all of a text take two or four bytes for each."""
-    return payload.count(rb"\u") > payload.count(rb"\u00") or bool(payload.translate(None, _UP_TO_LATIN_1))

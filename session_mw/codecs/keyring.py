@@ -36,7 +36,7 @@ class Unsealed(NamedTuple):
 
 
 class _Master:
-    """What one secret key becomes for one context: an id, and a keyed HMAC-SHA512.
+    """What is derived from one secret key for one context: an id, and a keyed HMAC-SHA512.
 
     Key and id are separate output of HKDF (RFC 5869), so the id tells nothing of the key.
     """
@@ -53,16 +53,14 @@ class _Master:
 
         One block of SHA-512 holds both, so the expansion is a single HMAC.
         """
-        expand = self._keyed.copy() if visitor is None else self._extract(visitor)
+        expand = self._keyed.copy()
+        if visitor is not None:
+            # HKDF-Extract: nobody can predict its output without both the master key and the visitor's secret.
+            expand.update(visitor)
+            expand = hmac.new(expand.digest(), digestmod="sha512")
         expand.update(salt + b"\x01")
         block = expand.digest()
         return AESGCM(block[:_KEY_SIZE]), block[_KEY_SIZE : _KEY_SIZE + _NONCE_SIZE]
-
-    def _extract(self, visitor: bytes) -> hmac.HMAC:
-        """HKDF-Extract: unpredictable to whoever lacks either of master key and visitor."""
-        extract = self._keyed.copy()
-        extract.update(visitor)
-        return hmac.new(extract.digest(), digestmod="sha512")
 
 
 class Keyring:
@@ -71,7 +69,7 @@ class Keyring:
     Args:
         secret_key: The key that seals.
         fallbacks: Keys that only open, newest first.
-        context: What the messages are for, as :func:`.delimited.delimited` writes it. Keys
+        context: What the messages are for, as :func:`.records.delimited` writes it. Keys
             are derived from it, so a message of one context never opens in another.
     """
 
@@ -115,7 +113,7 @@ class Keyring:
         """Decrypt what :meth:`seal` made with the same ``bound`` and ``visitor``.
 
         Raises:
-            BadToken: It is not genuine, with the reason ``bad_signature`` whatever is wrong.
+            BadToken: It is not authentic, with the reason ``bad_signature`` whatever is wrong.
         """
         head, salt = sealed[:HEAD_SIZE], sealed[HEAD_SIZE : HEAD_SIZE + SALT_SIZE]
         master = self._masters.get(head[1:])

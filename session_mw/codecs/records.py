@@ -10,7 +10,6 @@ import hashlib
 from functools import lru_cache
 from typing import Protocol
 
-from session_mw.codecs.delimited import delimited
 from session_mw.exceptions import BadToken
 
 _PURPOSE = b"session_mw record"
@@ -19,8 +18,17 @@ _DIGEST_SIZE = 16
 _HEAD_SIZE = len(_FORMAT) + 22
 
 
+def delimited(*fields: bytes) -> bytes:
+    """Join fields, each after its length as 4 big-endian bytes, so that different lists never become the same bytes.
+
+    Without lengths, salt ``ab`` with cookie ``c`` and salt ``a`` with cookie ``bc`` would
+    be one context, and a token of the one application would open in the other.
+    """
+    return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+
+
 class Records(Protocol):
-    """A payload to what a store holds and back."""
+    """Turns a payload into what a store holds, and back."""
 
     def seal(self, token: str, key: str, payload: bytes) -> bytes:
         """Make the data of the record.
@@ -39,7 +47,7 @@ class Records(Protocol):
         """
 
     def seal_head(self, key: str, head: bytes) -> bytes:
-        """Make of a head, which may be empty, what stands in the record."""
+        """Make what stands in the record for a head, which may be empty."""
 
     def open_head(self, key: str, sealed_head: bytes) -> bytes:
         """Read what :meth:`seal_head` made for the same key; empty where it cannot be read."""
@@ -56,16 +64,16 @@ class Records(Protocol):
     def is_current(self, data: bytes) -> bool:
         """Whether data that :meth:`unseal` accepted would be sealed with the same key today.
 
-        A record that is not current is written anew where it would otherwise only be
-        touched; else the old key could never be dropped.
+        A record that is not current is re-encrypted where it would otherwise only be
+        touched; otherwise the old key could never be dropped.
         """
 
 
 class PlainRecords:
     """Readable records, each behind a short digest of what it belongs to.
 
-    The digest has no secret: it finds a record that was copied under another key, or that
-    an application with another cookie name or salt wrote, and protects from nobody who can
+    The digest needs no secret key. It finds a record that was copied under another key, or that
+    an application with another cookie name or salt wrote; it does not protect from anybody who can
     write to the store.
 
     Args:
@@ -110,11 +118,11 @@ class PlainRecords:
         return data.startswith(self._head(key))
 
     def is_listed_well(self, sealed_head: bytes) -> bool:
-        """True: there was never another index."""
+        """Always True: plain records have always been listed under the principal's own name."""
         return True
 
     def is_current(self, data: bytes) -> bool:
-        """True: there is no key that could be an old one."""
+        """Always True: readable records have no key."""
         return True
 
     def _digest(self, key: str) -> bytes:

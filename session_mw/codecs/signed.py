@@ -74,7 +74,7 @@ def _mac(key: bytes, digest: str) -> Callable[[bytes], bytes]:
 
 
 class SignedCodec:
-    """Payloads to Flask's tokens and back.
+    """Turns payloads into Flask's tokens and back.
 
     Args:
         secret_key: Signs and verifies.
@@ -161,17 +161,19 @@ def _timestamp(stamp: bytes) -> int:
     return int.from_bytes(data, "big")
 
 
-# A window of 4 KiB sees all of a payload up to this size, so the matches are as long as in the
-# default window, whose 256 KiB of buffers the system may hand out page by page at each call.
-# Only its smaller hash table may choose another match near the limit, a byte longer or shorter.
+# For a payload up to this size, a window of 4 KiB finds matches as long as the default window does, whose
+# 256 KiB of buffers the system may hand out page by page at each call. Near the limit its smaller hash
+# table may choose another match, which makes the token a byte longer or shorter than itsdangerous's.
 _SMALL = 4096 - 262
-# The table of memory level 5 is a quarter of level 7's, all of which is cleared at each call, and as
-# good: both keep four bits of the oldest character. It buffers one symbol less than 2 KiB in a block.
+# zlib clears its hash table at each call. The table of memory level 5 is a quarter of level 7's and as good,
+# since both keep four bits of the oldest character; but a block holds fewer symbols, and a payload that
+# needed a second block would become longer.
 _ONE_BLOCK = 2046
 _ZLIB_HEADER = b"\x78\x9c"
 
 
 def _deflate(payload: bytes) -> bytes:
+    """``zlib.compress(payload)``, in less time for a short payload."""
     if len(payload) > _SMALL:
         return zlib.compress(payload)
     stream = zlib.compressobj(-1, zlib.DEFLATED, -12, 5 if len(payload) <= _ONE_BLOCK else 7)

@@ -1,8 +1,10 @@
-"""``session-mw audit``: what is weak in a configuration, and what says so.
+"""``session-mw audit``: what is weak in a configuration, and which standard says so.
 
 The numbers are those of the OWASP Application Security Verification Standard 5.0.0 (ASVS)
 and of RFC 6265bis, the coming standard of cookies. No finding holds a key, a token or a
 URL's password.
+
+This module judges the keys, the token, the cookie, and what a Flask app with the same key would see.
 """
 
 from __future__ import annotations
@@ -10,16 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from session_mw.commands.audit_chapter7 import judge_sessions
-from session_mw.commands.audit_cookie import judge_cookie
+from session_mw.commands.audit_chapter7 import judge_lifetimes, judge_sessions
 from session_mw.commands.audit_stores import judge_store
-from session_mw.commands.findings import FAIL, OK, WARN, Finding, span
+from session_mw.commands.report import FAIL, OK, WARN, Finding
 from session_mw.secret_keys import is_weak, key_bytes
 from session_mw.settings import Settings
 
 STRONG_KEY = 32
 FEW_CHARACTERS = 8
-DAY = 86400
 
 
 def audit(settings: Settings) -> list[Finding]:
@@ -27,8 +27,8 @@ def audit(settings: Settings) -> list[Finding]:
     return [
         *_keys(settings),
         *_token(settings),
-        *judge_cookie(settings),
-        *_lifetimes(settings),
+        *_cookie(settings),
+        *judge_lifetimes(settings),
         *judge_sessions(settings),
         *judge_store(settings),
         *_beside_flask(settings),
@@ -37,13 +37,26 @@ def audit(settings: Settings) -> list[Finding]:
 
 def _keys(settings: Settings) -> Iterator[Finding]:
     current = None if settings.secret_key is None else key_bytes("secret_key", settings.secret_key)
-    fallbacks = [key_bytes("secret_key_fallbacks", key) for key in settings.secret_key_fallbacks]
     yield Finding("secret_key", *_current_key(settings, current), "ASVS 11.2.3, 13.3.1")
-    old = _fallback_keys(current, fallbacks if settings.uses_keys else [])
-    yield Finding("secret_key_fallbacks", *old, "ASVS 13.3.4")
+
+    given = [key_bytes("secret_key_fallbacks", key) for key in settings.secret_key_fallbacks]
+    fallbacks = given if settings.uses_keys else []
+    count = len(fallbacks)
+    if any(is_weak(key) for key in fallbacks):
+        verdict, why = FAIL, "a weak one among them: it opens sessions, so they can be forged; drop it"
+    elif count and len({current, *fallbacks}) < count + 1:
+        verdict, why = WARN, "a key stands there twice; was secret_key not changed?"
+    elif count > 2:
+        verdict, why = WARN, "every one of them opens sessions; drop those older than the lifetime"
+    elif count:
+        verdict, why = OK, "drop a fallback when its lifetime is over"
+    else:
+        verdict, why = OK, "no older key opens sessions"
+    yield Finding("secret_key_fallbacks", str(count), verdict, why, "ASVS 13.3.4")
 
 
 def _current_key(settings: Settings, current: bytes | None) -> tuple[str, str, str]:
+    """Value, verdict and reason for the key that signs or encrypts."""
     if not settings.uses_keys:
         value = "none" if current is None else "not used"
         return value, OK, "not needed: the cookie holds a random id, and nothing is encrypted"
@@ -61,17 +74,6 @@ def _current_key(settings: Settings, current: bytes | None) -> tuple[str, str, s
     if len(set(current)) < FEW_CHARACTERS:
         return size, WARN, "long, but of few different characters; session-mw keygen makes a random one"
     return size, OK, "long enough for 128 bits of security; keep it out of the source code"
-
-
-def _fallback_keys(current: bytes | None, fallbacks: list[bytes]) -> tuple[str, str, str]:
-    count = len(fallbacks)
-    if any(is_weak(key) for key in fallbacks):
-        return str(count), FAIL, "a weak one among them: it opens sessions, so they can be forged; drop it"
-    if len({current, *fallbacks}) < count + 1 and count:
-        return str(count), WARN, "a key stands there twice; was secret_key not changed?"
-    if count > 2:
-        return str(count), WARN, "every one of them opens sessions; drop those older than the lifetime"
-    return str(count), OK, "drop a fallback when its lifetime is over" if count else "no older key opens sessions"
 
 
 def _token(settings: Settings) -> Iterator[Finding]:
@@ -97,40 +99,54 @@ def _token(settings: Settings) -> Iterator[Finding]:
         yield Finding("digest", settings.digest, FAIL if weak else OK, why if weak else "approved", "ASVS 11.4.1")
 
 
-def _lifetimes(settings: Settings) -> Iterator[Finding]:
-    idle, absolute, leeway = settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds
-    yield Finding("lifetime", span(idle), *_idle(settings, idle), "ASVS 7.3.1; RFC 6265bis 5.5")
-    yield Finding("absolute_lifetime", *_absolute(absolute), "ASVS 7.3.2")
-    why = "a permanent session ends after its last writing"
-    if settings.refresh_each_request:
-        endless = "; without absolute_lifetime one in use never ends" if absolute is None else ""
-        why = f"each response moves the end of a permanent session{endless}"
-    yield Finding("refresh_each_request", str(settings.refresh_each_request), OK, why, "ASVS 7.3.1")
-    why = "how far other servers' clocks may be ahead"
-    if leeway > 300:
-        why = "tokens whose time has not come are accepted for minutes; let the servers' clocks be set (NTP)"
-    yield Finding("leeway", f"{leeway} s", FAIL if leeway > 300 else OK, why, "ASVS 9.2.1")
+def _cookie(settings: Settings) -> Iterator[Finding]:
+    """Who gets the cookie, and who can plant one."""
+    name, domain, samesite = settings.cookie_name.lower(), settings.cookie_domain, settings.cookie_samesite
 
+    standards = "ASVS 3.3.3; RFC 6265bis 4.1.3"
+    if name.startswith("__host-"):
+        verdict, why = OK, "no other host, and nobody without https, can plant this cookie"
+        standards = "ASVS 3.3.1, 3.3.3; RFC 6265bis 4.1.3"
+    elif name.startswith(("__secure-", "__http-")):
+        verdict, why = OK if domain else WARN, "https only, but other hosts of the domain can plant it"
+    else:
+        verdict, why = FAIL, 'other hosts of the domain can plant it; over https, use cookie_name="__Host-session"'
+        standards = "ASVS 3.3.1, 3.3.3; RFC 6265bis 4.1.3"
+    yield Finding("cookie_name", settings.cookie_name, verdict, why, standards)
 
-def _idle(settings: Settings, seconds: int) -> tuple[str, str]:
-    last = "writing" if settings.store is None else "use"
-    if seconds > 400 * DAY:
-        return WARN, "browsers keep no cookie for more than 400 days; a stolen one would be good for longer"
-    if seconds > 31 * DAY:
-        return WARN, f"a stolen cookie is good for more than a month after its last {last}"
-    return OK, f"how long a cookie is good after its last {last}; shorten it where a stolen one does harm"
+    prefixed = name.startswith(("__host-", "__secure-", "__http-"))
+    needs_secure = prefixed or samesite == "None" or settings.cookie_partitioned
+    if settings.cookie_secure is True or (settings.cookie_secure == "auto" and needs_secure):
+        verdict, why = OK, "never sent over http"
+    elif settings.cookie_secure == "auto":
+        verdict = FAIL
+        why = "Secure only where wsgi.url_scheme is https, and a proxy may hide that; True is sure, or a __Host- name"
+    else:
+        verdict, why = FAIL, "sent over http too, where everybody on the way can read it"
+    yield Finding("cookie_secure", str(settings.cookie_secure), verdict, why, "ASVS 3.3.1; RFC 6265bis 4.1.2.5")
 
+    on = settings.cookie_httponly
+    why = "scripts cannot read the cookie" if on else "any script in the page can take the session away"
+    yield Finding("cookie_httponly", str(on), OK if on else FAIL, why, "ASVS 3.3.4; RFC 6265bis 4.1.2.6")
 
-def _absolute(seconds: int | None) -> tuple[str, str, str]:
-    if seconds is None:
-        return "none", WARN, "a session that is used never ends, a stolen one neither"
-    if seconds > 366 * DAY:
-        return span(seconds), WARN, "longer than a year; a stolen session is good for that long"
-    return span(seconds), OK, "after that time the visitor logs in again, whatever happens"
+    if samesite in ("Lax", "Strict"):
+        verdict, why = OK, "other sites' forms and scripts send requests without the session"
+    elif samesite == "None" and settings.cookie_partitioned:
+        verdict = WARN
+        why = "for pages inside other sites; each site has its own jar (Partitioned), but forms need CSRF tokens"
+    elif samesite == "None":
+        verdict, why = WARN, "other sites can send requests with the session; every form needs a CSRF token"
+    else:
+        verdict, why = WARN, "left to the browser, and browsers differ; write Lax"
+    yield Finding("cookie_samesite", str(samesite), verdict, why, "ASVS 3.3.2; RFC 6265bis 4.1.2.7")
+
+    why = "sent to this host alone" if domain is None else "every host below it gets the cookie, and can plant one"
+    verdict = OK if domain is None else WARN
+    yield Finding("cookie_domain", str(domain), verdict, why, "ASVS 3.3.3; RFC 6265bis 4.1.2.3, 8.6")
 
 
 def _beside_flask(settings: Settings) -> Iterator[Finding]:
-    """What a Flask app with the same key would see otherwise; being different is no weakness."""
+    """What a Flask app with the same key would see otherwise; being different is not a weakness."""
     differences = [
         text
         for differs, text in (
@@ -143,14 +159,8 @@ def _beside_flask(settings: Settings) -> Iterator[Finding]:
     ]
     why = f"Flask does not read these sessions: {', '.join(differences)}" if differences else "the key alone is shared"
     yield Finding("Flask: format", "another" if differences else "the same", OK, why, "")
-    same = settings.cookie_samesite is None
-    yield Finding(
-        "Flask: SameSite",
-        "the same" if same else "another",
-        OK,
-        "Flask sends none unless SESSION_COOKIE_SAMESITE is set",
-        "",
-    )
+    same = "the same" if settings.cookie_samesite is None else "another"
+    yield Finding("Flask: SameSite", same, OK, "Flask sends none unless SESSION_COOKIE_SAMESITE is set", "")
     if settings.absolute_seconds is not None and not differences:
         why = "Flask sees the key '_created' in the session, keeps it, and knows no absolute lifetime"
         yield Finding("Flask: absolute_lifetime", "another", OK, why, "")

@@ -1,21 +1,58 @@
 """What ``session-mw audit`` says of chapter 7, "Session Management", of OWASP ASVS 5.0.
 
-The items that a session layer answers, or has the means for; 7.1.3 (documents of single
-sign-on) and 7.4.4 (where the log-out stands on a page) are the application's alone. The items that
-depend on one setting (7.2.3, 7.3.1, 7.3.2) stand beside that setting's other findings.
+It judges the items that a session layer answers, or has the means for. 7.1.3 (documents of single
+sign-on) and 7.4.4 (where the log-out stands on a page) are the application's alone, and 7.2.3 stands
+beside the token's other findings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from session_mw.commands.findings import FAIL, OK, WARN, Finding, span
+from session_mw.commands.report import FAIL, OK, WARN, Finding, span
 from session_mw.protocols import is_indexed
 from session_mw.settings import Settings
 from session_mw.stores.urls import class_for
 
 APPLICATIONS_OWN = ("7.1.3", "7.4.4")
-"""Items that nothing here can answer."""
+"""Items that only the application can answer."""
+
+_DAY = 86400
+
+
+def judge_lifetimes(settings: Settings) -> Iterator[Finding]:
+    """Judge how long a session is valid."""
+    idle, absolute, leeway = settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds
+
+    last = "writing" if settings.store is None else "use"
+    if idle > 400 * _DAY:
+        verdict = WARN
+        why = "browsers keep no cookie for more than 400 days; a stolen one would be good for longer"
+    elif idle > 31 * _DAY:
+        verdict, why = WARN, f"a stolen cookie is good for more than a month after its last {last}"
+    else:
+        verdict = OK
+        why = f"how long a cookie is good after its last {last}; shorten it where a stolen one does harm"
+    yield Finding("lifetime", span(idle), verdict, why, "ASVS 7.3.1; RFC 6265bis 5.5")
+
+    if absolute is None:
+        verdict, why = WARN, "a session that is used never ends, a stolen one neither"
+    elif absolute > 366 * _DAY:
+        verdict, why = WARN, "longer than a year; a stolen session is good for that long"
+    else:
+        verdict, why = OK, "after that time the visitor logs in again, whatever happens"
+    yield Finding("absolute_lifetime", "none" if absolute is None else span(absolute), verdict, why, "ASVS 7.3.2")
+
+    why = "a permanent session ends after its last writing"
+    if settings.refresh_each_request:
+        endless = "; without absolute_lifetime one in use never ends" if absolute is None else ""
+        why = f"each response moves the end of a permanent session{endless}"
+    yield Finding("refresh_each_request", str(settings.refresh_each_request), OK, why, "ASVS 7.3.1")
+
+    why = "how far other servers' clocks may be ahead"
+    if leeway > 300:
+        why = "tokens whose time has not come are accepted for minutes; let the servers' clocks be set (NTP)"
+    yield Finding("leeway", f"{leeway} s", FAIL if leeway > 300 else OK, why, "ASVS 9.2.1")
 
 
 def judge_sessions(settings: Settings) -> Iterator[Finding]:
@@ -29,7 +66,16 @@ def judge_sessions(settings: Settings) -> Iterator[Finding]:
     why = "made for one session; no API key stands for one"
     yield Finding("token: made", "for each session", OK, why, "ASVS 7.2.2")
     yield from _ends(settings)
-    yield from _lists(settings)
+    if _has_index(settings):
+        why = "LoginMiddleware(max_sessions=5), say, ends the one used least recently; write the number down"
+        yield Finding("parallel sessions", "can be limited", OK, why, "ASVS 7.1.2")
+        why = "sessions.sessions_of(principal) lists them, sessions.end(id) ends one; ask for the password first"
+        yield Finding("list of sessions", "can be shown", OK, why, "ASVS 7.5.2")
+    else:
+        why = "nothing counts them; a store with an index does"
+        yield Finding("parallel sessions", "without limit", WARN, why, "ASVS 7.1.2")
+        why = "users cannot see where they are logged in; with a store that has an index they can"
+        yield Finding("list of sessions", "cannot be shown", WARN, why, "ASVS 7.5.2")
     why = "login_required(app, fresh=True), or fresh_for=, asks for the password again; the application says where"
     yield Finding("fresh log-in", "by the application", OK, why, "ASVS 7.5.1, 7.5.3")
     why = "where another service logs users in, let session.lifetime follow its limit"
@@ -67,20 +113,6 @@ def _ends(settings: Settings) -> Iterator[Finding]:
         yield Finding("other sessions", "cannot be ended", WARN, why, "ASVS 7.4.3")
         why = "nothing lists a user's sessions; use revocations=, or a store with an index"
         yield Finding("administrator", "cannot end them", WARN, why, "ASVS 7.4.5")
-
-
-def _lists(settings: Settings) -> Iterator[Finding]:
-    """Whether a principal's sessions can be counted and shown."""
-    if _has_index(settings):
-        why = "LoginMiddleware(max_sessions=5), say, ends the one used least recently; write the number down"
-        yield Finding("parallel sessions", "can be limited", OK, why, "ASVS 7.1.2")
-        why = "sessions.sessions_of(principal) lists them, sessions.end(id) ends one; ask for the password first"
-        yield Finding("list of sessions", "can be shown", OK, why, "ASVS 7.5.2")
-    else:
-        why = "nothing counts them; a store with an index does"
-        yield Finding("parallel sessions", "without limit", WARN, why, "ASVS 7.1.2")
-        why = "users cannot see where they are logged in; with a store that has an index they can"
-        yield Finding("list of sessions", "cannot be shown", WARN, why, "ASVS 7.5.2")
 
 
 def _remembers_ended(settings: Settings) -> bool:

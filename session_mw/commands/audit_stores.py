@@ -7,11 +7,18 @@ import os
 import stat
 from collections.abc import Iterator
 
-from session_mw.commands.findings import FAIL, OK, WARN, Finding
+from session_mw.commands.report import FAIL, OK, WARN, Finding
 from session_mw.protocols import LocatedStore, Location, Store
 from session_mw.settings import Settings
 from session_mw.stores.urls import location_of
 
+_KINDS = {
+    "memory": (WARN, "one process only, and gone when it ends; for tests and development"),
+    "redis": (OK, "several machines; what survives a restart is what the server persists"),
+    "memcached": (OK, "several machines; nothing survives a restart of the server"),
+    "sql": (OK, "several machines; expired sessions stay until they are swept"),
+    "other": (WARN, "a store of your own; nothing is known of who can read it"),
+}
 _FILES = "ASVS 13.2.2, 14.2.4"
 _NETWORK = "ASVS 12.3.1"
 _TRUST = "ASVS 12.3.2"
@@ -24,7 +31,8 @@ def judge_store(settings: Settings) -> Iterator[Finding]:
         return
     places = list(_places(settings.store))
     for place in places:
-        yield Finding("store", place.shown, *_kind(place), "")
+        here = OK, "several processes on one machine" if place.path else "several machines"
+        yield Finding("store", place.shown, *_KINDS.get(place.kind, here), "")
         yield from _rights(place, settings.store_encryption)
         yield from _connection(place, settings.store_encryption)
     in_memory = all(place.kind == "memory" for place in places)
@@ -51,45 +59,30 @@ def _places(store: Store | str) -> Iterator[Location]:
         waiting[:0] = place.parts
 
 
-def _kind(place: Location) -> tuple[str, str]:
-    if place.kind == "memory":
-        return WARN, "one process only, and gone when it ends; for tests and development"
-    if place.kind == "redis":
-        return OK, "several machines; what survives a restart is what the server persists"
-    if place.kind == "memcached":
-        return OK, "several machines; nothing survives a restart of the server"
-    if place.kind == "sql":
-        return OK, "several machines; expired sessions stay until they are swept"
-    if place.kind == "other":
-        return WARN, "a store of your own; nothing is known of who can read it"
-    return OK, "several processes on one machine" if place.path else "several machines"
-
-
 def _rights(place: Location, encrypted: bool) -> Iterator[Finding]:
+    """Who may read and change the store's files."""
     if not place.path or os.name != "posix":
         return
     for path in (place.path, place.path + "-wal") if place.kind == "sqlite" else (place.path,):
-        if os.path.exists(path):
-            mode = stat.S_IMODE(os.stat(path).st_mode)
-            yield Finding(
-                os.path.basename(path), f"mode {mode:04o}", *_mode(os.path.isdir(path), mode, encrypted), _FILES
-            )
-        elif path == place.path:
-            yield Finding(os.path.basename(path), "not made yet", OK, "it will be its owner's alone", _FILES)
-
-
-def _mode(is_directory: bool, mode: int, encrypted: bool) -> tuple[str, str]:
-    right = "700" if is_directory else "600"
-    if mode & 0o022:
-        return FAIL, f"others may change sessions, or end them; chmod {right}"
-    if mode & 0o077 and is_directory:
-        return WARN, "others see how many sessions there are, and when they change; chmod 700"
-    if mode & 0o077:
-        return WARN if encrypted else FAIL, "others may read the sessions; chmod 600"
-    return OK, "its owner's alone"
+        name = os.path.basename(path)
+        if not os.path.exists(path):
+            if path == place.path:
+                yield Finding(name, "not made yet", OK, "it will be its owner's alone", _FILES)
+            continue
+        mode, is_directory = stat.S_IMODE(os.stat(path).st_mode), os.path.isdir(path)
+        if mode & 0o022:
+            verdict, why = FAIL, f"others may change sessions, or end them; chmod {700 if is_directory else 600}"
+        elif mode & 0o077 and is_directory:
+            verdict, why = WARN, "others see how many sessions there are, and when they change; chmod 700"
+        elif mode & 0o077:
+            verdict, why = WARN if encrypted else FAIL, "others may read the sessions; chmod 600"
+        else:
+            verdict, why = OK, "its owner's alone"
+        yield Finding(name, f"mode {mode:04o}", verdict, why, _FILES)
 
 
 def _connection(place: Location, encrypted: bool) -> Iterator[Finding]:
+    """Who can listen on the way to the server, and who can log in to it."""
     if not place.hosts:
         return
     far = [host for host in place.hosts if not _is_here(host)]
@@ -103,10 +96,7 @@ def _connection(place: Location, encrypted: bool) -> Iterator[Finding]:
     else:
         why = f"whoever is on the way to {far[0]} reads every session"
         yield Finding("store: connection", "no TLS", worst, why, _NETWORK)
-    yield from _log_in(place, bool(far), worst)
 
-
-def _log_in(place: Location, far: bool, worst: str) -> Iterator[Finding]:
     why = "whoever reaches the server can read and end sessions"
     if place.kind == "memcached" and far:
         yield Finding("store: log-in", "none", worst, why, _LOG_IN)

@@ -17,10 +17,10 @@ URL_VARIABLE = "SESSION_MW_STORE"
 
 @contextmanager
 def existing_store(url: str | None) -> Iterator[Store]:
-    """The store that a URL names, closed afterwards; no file, directory or table is made where there is none.
+    """The store that a URL names, closed afterwards. It has to exist: no file, directory or table is made.
 
     Raises:
-        SessionError: There is no URL, or it is wrong; the store is not there, or another user's, or it fails.
+        SessionError: The URL is missing or wrong; the store does not exist, belongs to another user, or fails.
     """
     if not url:
         raise SessionError(f"which store? Give its URL, or set {URL_VARIABLE}")
@@ -40,10 +40,10 @@ def existing_store(url: str | None) -> Iterator[Store]:
 
 
 def _check_path(location: Location) -> None:
-    """See that file or directory is there, and that this user may use it.
+    """Check that the store's file or directory is there, and that this user may use it.
 
     Raises:
-        SessionError: It is not so; the message names the user who may.
+        SessionError: It is not there, or only another user may use it, whom the message names.
     """
     path = location.path
     if not path:
@@ -51,7 +51,10 @@ def _check_path(location: Location) -> None:
     try:
         status = os.stat(path)
     except PermissionError:
-        directory = _closed_directory(path)
+        # Name the first directory on the way that this user may not enter.
+        directory = os.path.dirname(path)
+        while directory != os.path.dirname(directory) and not os.path.exists(directory):
+            directory = os.path.dirname(directory)
         raise _of_another(directory, os.stat(directory)) from None
     except OSError as error:
         raise SessionError(
@@ -65,14 +68,6 @@ def _check_path(location: Location) -> None:
     # SQLite puts its journal beside the file.
     if location.kind == "sqlite" and not os.access(directory, os.W_OK | os.X_OK):
         raise _of_another(directory, os.stat(directory))
-
-
-def _closed_directory(path: str) -> str:
-    """The first directory on the way to ``path`` that this user may not enter."""
-    directory = os.path.dirname(path)
-    while directory != os.path.dirname(directory) and not os.path.exists(directory):
-        directory = os.path.dirname(directory)
-    return directory
 
 
 def _of_another(path: str, status: os.stat_result) -> SessionError:

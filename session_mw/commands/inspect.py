@@ -6,13 +6,12 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from session_mw.codecs.signed import DIGESTS, SignedCodec, read_unverified
 from session_mw.commands import stored
+from session_mw.commands.report import ago, date
 from session_mw.commands.stored import KEY_VARIABLE, Format
-from session_mw.commands.times import ago, date
 from session_mw.exceptions import BadToken, SessionError, not_loaded
 from session_mw.protocols import Store
 from session_mw.secret_keys import key_bytes
@@ -36,11 +35,11 @@ _OTHERS = (
     (re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|[a-z0-9]{32}"), "an id of another session library"),
     (_ID, "a stored session's id, or something else as long; --store URL shows the session"),
 )
-"""What else stands in session cookies, to be told what it is."""
+"""Other libraries' tokens, which the error message names."""
 
 
 class Found(NamedTuple):
-    """What has the form of a session's token."""
+    """A text that has the form of a session's token."""
 
     kind: str
     """:data:`SIGNED`, :data:`ENCRYPTED` or :data:`STORED`."""
@@ -52,7 +51,7 @@ class Found(NamedTuple):
 def find_tokens(text: str, *, stored: bool = False, cookie_name: str | None = None) -> list[Found]:
     """The tokens in a text: itself, or those of a ``Cookie`` or ``Set-Cookie`` line, a whole response or a cookie jar.
 
-    Where a signed one can be decoded, those that cannot are left out: a host's name has a token's form too.
+    Where some signed ones can be decoded, the others are left out: a host name has the form of a token too.
 
     Args:
         text: The text.
@@ -67,9 +66,9 @@ def find_tokens(text: str, *, stored: bool = False, cookie_name: str | None = No
     for number, word in enumerate(words):
         head, sign, value = word.partition("=")
         if not sign or (value and not value.strip("=")):
-            # No sign, or base64's padding.
+            # Without an equals sign, or with those of base64's padding only, the whole word is the value.
             head, value = "", word
-        # In a cookie jar the name is the column before.
+        # In a cookie jar (curl's, with tabs) the name stands in the column before the value.
         name = head.rpartition(":")[2] or (words[number - 1] if number and "\t" in text else "")
         if cookie_name is None or not name or name == cookie_name:
             values.append((value.strip('"'), name))
@@ -104,16 +103,58 @@ def inspect(found: Found, format_: Format, store: Store | None = None) -> dict[s
         SessionError: It is damaged, or the store has no such session.
         StoreError: The store failed.
     """
-    if store is not None:
-        return _inspect_stored(found.token, format_, store)
-    return (
-        _inspect_encrypted(found.token, format_) if found.kind == ENCRYPTED else _inspect_signed(found.token, format_)
-    )
+    if store is None:
+        inspect_token = _inspect_encrypted if found.kind == ENCRYPTED else _inspect_signed
+        return inspect_token(found.token, format_)
+    session = stored.find(store, found.token, format_)
+    return {
+        "kind": STORED,
+        "id": session.id,
+        "principal": session.principal,
+        "created_at": date(session.created),
+        "age_seconds": int(time.time()) - session.created,
+        "expires_at": date(session.expires),
+        "encrypted": session.encrypted,
+        "data": _readable(session.data),
+        "verified": True,
+    }
 
 
 def as_text(report: dict[str, Any]) -> str:
     """The report for a person to read."""
-    lines = {SIGNED: _lines_of_signed, ENCRYPTED: _lines_of_encrypted, STORED: _lines_of_stored}[report["kind"]](report)
+    if report["kind"] == SIGNED:
+        verdicts = {
+            None: f"not checked: set {KEY_VARIABLE}",
+            True: "yes",
+            False: "NO: made with another key or salt (--salt), or changed",
+        }
+        old = ", by itsdangerous's clock before 1.0 (from 2011)" if report["epoch"] == 2011 else ""
+        lines = [
+            ("payload", report["payload"] + (" (compressed)" if report["compressed"] else "")),
+            ("timestamp", report["timestamp"]),
+            ("signature", report["signature"]),
+            ("signed", f"{report['signed_at']}, {ago(report['age_seconds'])}{old}"),
+            ("verified", verdicts[report["verified"]]),
+        ]
+    elif report["kind"] == STORED:
+        lines = [
+            ("kind", f"stored{', encrypted' if report['encrypted'] else ''}"),
+            ("id", report["id"]),
+            ("principal", "nobody's" if report["principal"] is None else ascii(report["principal"])),
+            ("created", f"{report['created_at']}, {ago(report['age_seconds'])}"),
+            ("expires", report["expires_at"]),
+        ]
+    else:
+        lines = [("kind", f"encrypted (AES-256-GCM), {report['bytes']} bytes")]
+        if report["data"] is None:
+            opened = f"{'not tried' if report['verified'] is None else 'NO'}: {report['problem']}"
+        else:
+            opened = "yes"
+            lines += [
+                ("created", report["created_at"]),
+                ("written", f"{report['written_at']}, {ago(report['age_seconds'])}"),
+            ]
+        lines.append(("opened", opened))
     shown = [f"{name + ':':11}{value}" for name, value in lines]
     if report["data"] is not None:
         shown.append(json.dumps(report["data"], indent=2, ensure_ascii=True))
@@ -136,22 +177,6 @@ def _inspect_signed(token: str, format_: Format) -> dict[str, Any]:
         "epoch": epoch,
         "verified": _verified(token, format_.salt),
     }
-
-
-def _lines_of_signed(report: dict[str, Any]) -> Sequence[tuple[str, str]]:
-    verdicts = {
-        None: f"not checked: set {KEY_VARIABLE}",
-        True: "yes",
-        False: "NO: made with another key or salt (--salt), or changed",
-    }
-    old = ", by itsdangerous's clock before 1.0 (from 2011)" if report["epoch"] == 2011 else ""
-    return [
-        ("payload", report["payload"] + (" (compressed)" if report["compressed"] else "")),
-        ("timestamp", report["timestamp"]),
-        ("signature", report["signature"]),
-        ("signed", f"{report['signed_at']}, {ago(report['age_seconds'])}{old}"),
-        ("verified", verdicts[report["verified"]]),
-    ]
 
 
 def _inspect_encrypted(token: str, format_: Format) -> dict[str, Any]:
@@ -181,44 +206,6 @@ def _inspect_encrypted(token: str, format_: Format) -> dict[str, Any]:
         "age_seconds": int(time.time()) - written,
         "created_at": None if created is None else date(created),
     }
-
-
-def _lines_of_encrypted(report: dict[str, Any]) -> Sequence[tuple[str, str]]:
-    lines = [("kind", f"encrypted (AES-256-GCM), {report['bytes']} bytes")]
-    if report["data"] is None:
-        return [*lines, ("opened", f"{'not tried' if report['verified'] is None else 'NO'}: {report['problem']}")]
-    return [
-        *lines,
-        ("created", report["created_at"]),
-        ("written", f"{report['written_at']}, {ago(report['age_seconds'])}"),
-        ("opened", "yes"),
-    ]
-
-
-def _inspect_stored(token: str, format_: Format, store: Store) -> dict[str, Any]:
-    session = stored.find(store, token, format_)
-    return {
-        "kind": STORED,
-        "id": session.id,
-        "principal": session.principal,
-        "created_at": date(session.created),
-        "age_seconds": int(time.time()) - session.created,
-        "expires_at": date(session.expires),
-        "encrypted": session.encrypted,
-        "data": _readable(session.data),
-        "verified": True,
-    }
-
-
-def _lines_of_stored(report: dict[str, Any]) -> Sequence[tuple[str, str]]:
-    principal = "nobody's" if report["principal"] is None else ascii(report["principal"])
-    return [
-        ("kind", f"stored{', encrypted' if report['encrypted'] else ''}"),
-        ("id", report["id"]),
-        ("principal", principal),
-        ("created", f"{report['created_at']}, {ago(report['age_seconds'])}"),
-        ("expires", report["expires_at"]),
-    ]
 
 
 def _decoded(token: str) -> tuple[dict[str, Any], int]:

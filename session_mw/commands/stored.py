@@ -26,7 +26,7 @@ class Format(NamedTuple):
     cookie_name: str = "session"
     salt: str = "cookie-session"
     lifetime: str = "31 days"
-    """Seconds, or a text such as ``30 days``; when a session was last used is reckoned with it."""
+    """Seconds, or a text such as ``30 days``; it is needed to tell when a session was last used."""
 
 
 class Found(NamedTuple):
@@ -43,7 +43,7 @@ class Found(NamedTuple):
 
 
 def find(store: Store, token: str, format_: Format) -> Found:
-    """Read the session of a token, with the key where it is encrypted. Nothing is written, not even a time of use.
+    """Read the session of a token, with the key where it is encrypted. Nothing is written, and the record not touched.
 
     Raises:
         SessionError: The store has no such session, or it cannot be read.
@@ -84,7 +84,7 @@ def end(store: Store, session_id: str, format_: Format) -> None:
     """End a session, and the device that is remembered with it; an encrypted one's too where the key is known.
 
     Raises:
-        SessionError: That is no id, or no session has it.
+        SessionError: That is not an id, or no session has it.
         StoreError: The store failed.
     """
     if not is_key(session_id):
@@ -97,7 +97,10 @@ def end(store: Store, session_id: str, format_: Format) -> None:
 
 
 def end_all(store: Store, principal: str, format_: Format) -> int:
-    """End all sessions of a principal, encrypted ones too where the key is known; how many that were.
+    """End all sessions of a principal, encrypted ones too where the key is known.
+
+    Returns:
+        How many were ended.
 
     Raises:
         SessionError: The store lists no sessions by principal.
@@ -120,7 +123,7 @@ def _managers(store: Store, format_: Format) -> list[SessionManager]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the package's log lines off the terminal: what they say is told by an error."""
+    """Keep the package's log lines off the terminal: the error that follows says the same."""
     logger, handler = logging.getLogger("session_mw"), logging.NullHandler()
     logger.addHandler(handler)
     try:

@@ -14,8 +14,8 @@ def sweep(store: SweepableStore, bar: Bar | None = None) -> int:
     """Remove every expired record, in bounded memory.
 
     Args:
-        store: Where.
-        bar: What shows how far it is.
+        store: The store.
+        bar: Shows the progress.
 
     Returns:
         How many were removed.
@@ -41,7 +41,7 @@ def counted(number: int) -> str:
 
 
 class Bar:
-    """A line that shows how far something is.
+    """A progress bar in one line of a terminal.
 
     Args:
         total: What 100 % is; it may turn out to be more.

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from session_mw.backends.contention import Tries
-from session_mw.codecs.delimited import delimited
-from session_mw.codecs.records import Records
+from session_mw.codecs.records import Records, delimited
 from session_mw.exceptions import StoreError
 from session_mw.login.series import Series, Token
 from session_mw.login.tokens import PURPOSE, Issued, Recalled

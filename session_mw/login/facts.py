@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from session_mw.codecs.base64url import b64encode
-from session_mw.codecs.delimited import delimited
+from session_mw.codecs.records import delimited
 from session_mw.exceptions import kind_of
 from session_mw.secret_keys import key_bytes
 from session_mw.session import Session

@@ -6,7 +6,7 @@ import json
 import logging
 from typing import NamedTuple, Protocol
 
-from session_mw.codecs.delimited import delimited
+from session_mw.codecs.records import delimited
 from session_mw.codecs.signed import SignedCodec
 from session_mw.cookies import MAX_COOKIE
 from session_mw.exceptions import BadToken

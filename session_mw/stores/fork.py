@@ -1,9 +1,9 @@
 """Keep stores whole across a fork, whether Python is told of it or not.
 
-gunicorn's ``--preload`` and multiprocessing fork with ``os.fork``, which calls the hooks below: each
-watched object comes to rest before it. uWSGI, and whatever else calls fork in C, does not: there a child
-finds locks as other threads held them, and connections that are its parent's. So what cannot be shared is
-kept in a :class:`PerProcess`, which looks at the process's id whenever it is used.
+gunicorn's ``--preload`` and multiprocessing fork with ``os.fork``, which calls the hooks below; they bring
+each watched object to rest before the fork. uWSGI, and any other program that calls fork in C, does not call
+them. There a child finds locks that threads of its parent held, and its parent's connections. So objects that
+cannot be shared are kept in a :class:`PerProcess`, which compares the process's id whenever it is used.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ T = TypeVar("T")
 class PerProcess(Generic[T]):
     """An object of which every process has its own, made when it is first asked for.
 
-    What a child inherits is neither used nor let go of: a lock may be held by a thread that the child does
-    not have, and an SQLite connection may not be closed there as usual
+    A child neither uses nor frees the object that it inherits: a lock may be held by a thread that the child does
+    not have, and an SQLite connection must not be closed in the child
     (https://www.sqlite.org/howtocorrupt.html, section 2.6).
 
-    Made late also for gevent: a worker of gunicorn's makes threads greenlets after it has loaded the application,
-    and a lock made before would stop all greenlets.
+    gevent is another reason to make it late: gunicorn's gevent worker patches ``threading`` after it has loaded the
+    application, and a lock that was made before would block all greenlets of the process.
 
     Args:
         make: Makes the object, without waiting for anything.
-        inherit: Called in a child with each object that it has inherited, when its own is made.
+        inherit: Called in a child with each object that it has inherited, when its own one is made.
     """
 
     def __init__(self, make: Callable[[], T], inherit: Callable[[T], None] | None = None) -> None:
@@ -44,7 +44,7 @@ class PerProcess(Generic[T]):
             return self._made[process]
         except KeyError:
             inherited = list(self._made.values())
-            # of two threads that come here at once, both get the first one's
+            # If two threads come here at once, both get the object of the first one.
             own = self._make()
             made = self._made.setdefault(process, own)
             if made is own and self._inherit is not None:
@@ -63,7 +63,7 @@ class Forkable(Protocol):
     """Something that has to be at rest while the process forks."""
 
     def before_fork(self) -> None:
-        """Wait for other threads, take the locks, let go of what cannot be shared."""
+        """Wait for other threads, take the locks, and close what cannot be shared."""
 
     def after_fork(self) -> None:
         """Release the locks, in the parent as in the child; also where :meth:`before_fork` was interrupted."""
@@ -97,7 +97,7 @@ def _before_fork() -> None:
 
 
 def _after_fork() -> None:
-    # Nothing rests after a fork that was not told of beforehand (uWSGI tells only of what comes after it).
+    # The list is empty if _before_fork was not called: uWSGI calls only the hooks for after a fork.
     while _resting:
         _resting.pop().after_fork()
     release(_watching.get())

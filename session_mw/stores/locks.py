@@ -14,16 +14,17 @@ T = TypeVar("T")
 def run_holding(lock: threading.RLock, timeout: float, busy: str, work: Callable[[], T]) -> T:
     """Call ``work`` while holding a lock.
 
-    An exception can be set in a thread from outside (``PyThreadState_SetAsyncExc``, as tools do that end slow
-    requests), and a signal's handler can raise. CPython raises it when a call has returned: also when
-    ``acquire`` has, and before its result could be looked at. So the lock is released whether this thread is known
-    to hold it or not, and nothing is called between; a context manager written in Python would leave the same gap.
+    Another thread can set an exception in this one (``PyThreadState_SetAsyncExc``, as tools do that end slow
+    requests), and a signal's handler can raise. CPython may raise such an exception as soon as a call has returned. If
+    the call was ``acquire``, the lock is held, but its result is lost. So the lock is always released in ``finally``,
+    without knowing whether this thread holds it. No other call may come between, because it would be a point where the
+    exception can be raised with the lock held; for the same reason this is not a context manager written in Python.
 
     Args:
-        lock: One made by ``threading.RLock``: it alone knows its holder, and refuses to be released by another.
+        lock: Made by ``threading.RLock``, since only this kind knows its holder and refuses a release by others.
         timeout: Seconds to wait for it.
         busy: What the ``StoreError`` says if others held it for longer.
-        work: What to do.
+        work: Called while the lock is held.
 
     Raises:
         StoreError: Others held the lock for too long.
@@ -33,7 +34,7 @@ def run_holding(lock: threading.RLock, timeout: float, busy: str, work: Callable
             raise StoreError(busy)
         return work()
     finally:
-        try:  # noqa: SIM105 (this thread may not have got it; a call of contextlib.suppress would be a gap)
+        try:  # noqa: SIM105 (this thread may not hold it; contextlib.suppress would be a call more)
             lock.release()
         except RuntimeError:
             pass

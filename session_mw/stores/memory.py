@@ -12,21 +12,22 @@ from session_mw.protocols import Location, Record
 from session_mw.stores import fork
 from session_mw.stores.options import parse_url, without_password
 
-# Two looked at for each one created: expired records can never outnumber the live ones for long.
+# Two records are looked at for each one that is created, so expired records cannot outnumber the live ones for long.
 LOOKED_AT_PER_CREATE = 2
 
 
 class MemoryStore:
     """Sessions in this process's memory, for tests, development and one-process sites.
 
-    Nothing survives a restart. A forked process starts with a copy and goes its own way, so
-    with several worker processes a session is known to one of them only. Expired records
-    are removed little by little, as new ones are created.
+    Nothing survives a restart. A forked process has a copy of its own from then on, so with
+    several worker processes only one of them knows a session. Expired records are removed
+    little by little, as new ones are created.
     """
 
-    # Each method takes the lock by a `with` statement on the lock itself: CPython raises no exception that is set from
-    # outside between taking it and the statement's body. Such an exception may come between any two steps of a writing,
-    # which therefore are in an order that leaves no more behind than a key that is listed without a record.
+    # Each method takes the lock by a `with` statement on the lock itself. An exception that another thread sets
+    # (PyThreadState_SetAsyncExc) is never raised between taking the lock and the first line of the body, where the lock
+    # would stay taken. It may be raised between any two steps of a write. Therefore the steps are in an order in which
+    # an interrupted write leaves at most a key that is listed for a principal and has no record.
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
@@ -42,7 +43,11 @@ class MemoryStore:
 
     @classmethod
     def from_url(cls, url: str, *, create: bool = True) -> MemoryStore:
-        """Make the store of ``memory://``; ``create`` is there for uniformity.
+        """Make the store of ``memory://``.
+
+        Args:
+            url: The URL.
+            create: Without effect; all stores accept it.
 
         Raises:
             ConfigurationError: The URL has a host, a path or an option.
@@ -70,7 +75,12 @@ class MemoryStore:
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.create`."""
         with self._locks.get():
-            self._sweep_a_little()
+            if not self._to_look_at:
+                self._to_look_at = list(self._records)
+            for _ in range(min(LOOKED_AT_PER_CREATE, len(self._to_look_at))):
+                candidate = self._to_look_at.pop()
+                if self.load(candidate) is None:
+                    self.delete(candidate)
             if self.load(key) is not None:
                 return False
             self._put(key, data, ttl, principal)
@@ -136,11 +146,3 @@ class MemoryStore:
             if not listed:
                 self._keys.pop(principal, None)
             self._principals.pop(key, None)
-
-    def _sweep_a_little(self) -> None:
-        if not self._to_look_at:
-            self._to_look_at = list(self._records)
-        for _ in range(min(LOOKED_AT_PER_CREATE, len(self._to_look_at))):
-            key = self._to_look_at.pop()
-            if self.load(key) is None:
-                self.delete(key)

@@ -1,18 +1,18 @@
 """Move from one store to another while the site runs.
 
 A record is in the old store until it is next written. That write goes through these steps,
-so that no two writers and no log-out can cross each other unseen:
+so that two writers, or a writer and a log-out, always notice each other:
 
-    1  reserve  new.create(key, a marker)              there is one marker; readers pass over it
-    2  check    old.load(key)                          gone: logged out or moved meanwhile; another version: written
-    3  open     new.update(key, data, the marker's)    one wins, unless a log-out removed the marker
-    4  clear    old.delete(key)                        by the one who won, or the next writing or touch
+    1  reserve  new.create(key, a marker)              only one marker can exist; readers ignore it
+    2  check    old.load(key)                          gone: logged out or moved; another version: written meanwhile
+    3  fill     new.update(key, data, the marker's)    one writer succeeds, or none if a log-out removed the marker
+    4  clear    old.delete(key)                        by that writer, or by the next write or touch
 
-Until step 3 the old record is in force: a writer that is killed or fails loses no more than its
-own changes, and the next one goes on from the marker. Until step 4 the new record lives as
-long as the old one, which would come back after it. A log-out deletes in the old store first,
-then in the new one. A reader looks at the new, the old, and once more at the new, because the
-record may move in between.
+Until step 3 the old record counts: a writer that is killed or fails loses only its own changes,
+and the next one finds the marker and continues. Until step 4 the new record must not expire
+before the old one, because readers would then see the old one again. A log-out deletes in the old
+store first, then in the new one. A reader looks at the new store, the old one, and once more at
+the new one, because the record may move in between.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from session_mw.protocols import LocatedStore, Location, Record, Store, is_index
 
 logger = logging.getLogger("session_mw")
 
-# a session's record begins with digits, and one that has ended is a word
+# Cannot be a session's record: those begin with a digit, and the mark of an ended session is a word.
 MARKER = b"\x00session_mw moves\x00"
 
 
 class MigratingStore:
     """Reads the new store, then the old one; writes the new one.
 
-    Put it in every process at once: one that still uses the old store alone would not see
-    what has moved. A record moves when its session is next written, not when it is only read
-    and its end moved: who it belongs to is told by a writing alone. So one that is only read
-    stays in the old store for as long as it is in use. When few are left there, use the new
-    store alone; their visitors begin anew.
-    With a new store that is indexed this one is too, but it lists what is still in the old
-    one only if that has an index as well.
+    All processes must begin to use it at the same time: one that uses the old store alone does
+    not see the records that have moved. A record moves when its session is next written. It does not
+    move when the session is only read and touched, because only a write tells the principal. So
+    a session that is only read stays in the old store for as long as it is in use. When few records are
+    left there, use the new store alone; visitors with the remaining ones start with new sessions.
+    If the new store is indexed, this one is too. It lists records of the old store only if that is
+    indexed as well.
 
     Args:
         new: Where records go.
         old: Where they are now. Both are closed by :meth:`close`.
 
     Raises:
-        ConfigurationError: One of them is no store, or the new one is itself a MigratingStore.
+        ConfigurationError: One of them is not a store, or the new one is itself a MigratingStore.
     """
 
     def __new__(cls, new: Store, old: Store) -> MigratingStore:
@@ -88,7 +88,7 @@ class MigratingStore:
         return self._write_over(key, data, ttl, version, None)
 
     def touch(self, key: str, ttl: int) -> bool:
-        """As :meth:`session_mw.protocols.Store.touch`; what was left of a moved record in the old one goes."""
+        """As :meth:`session_mw.protocols.Store.touch`; if the record has moved, the old one is removed."""
         if self._touch_moved(key, ttl):
             return True
         in_old = self._old.touch(key, ttl)
@@ -124,51 +124,46 @@ class MigratingStore:
             return False
         place, known = version
         if place == "new":
-            return self._write_moved(key, data, ttl, known, principal)
+            # Here and in a touch: an old record that a killed writer could not remove would be seen again when the new
+            # one expires.
+            self._old.delete(key)
+            return self._update_new(key, data, ttl, known, principal)
         return place == "old" and self._move(key, data, ttl, known, principal)
 
-    def _write_moved(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
-        # here and in a touch: what a killed writer could not clear would come back when the new record ends
-        self._old.delete(key)
-        return self._update_new(key, data, ttl, version, principal)
-
     def _move(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
+        """Take the four steps that the module's docstring describes; whether this writer succeeded."""
+        # Fails if another writer has created the marker, which is then used here as well.
         self._create_new(key, MARKER, ttl, None)
-        marker = self._marker(key)
-        if marker is None:
+        marker = self._new.load(key)
+        if marker is None or marker.data != MARKER:
             return False
-        # The marker was there before this look: one that comes after a log-out has another version.
+        # The old record is loaded after the marker. So a log-out that deletes the old record later deletes this marker
+        # too. A marker that somebody creates after that has another version, so that step 3 fails.
         found = self._old.load(key)
         if found is None:
-            # Logged out, if nobody has opened the marker meanwhile.
+            # Logged out, or moved by another writer. In the latter case the marker's version has changed, and this does
+            # nothing; in the former it lets the marker expire.
             self._update_new(key, MARKER, 1, marker.version, None)
         if found is None or found.version != version:
             return False
         left = found.expires - int(time.time())
-        opened = self._update_new(key, data, max(ttl, left), marker.version, principal)
-        if opened:
-            self._clear(key, data, ttl, principal, lives_longer=ttl < left)
-        return opened
-
-    def _clear(self, key: str, data: bytes, ttl: int, principal: str | None, *, lives_longer: bool) -> None:
-        """Remove the old record; after that the new one may end when its writer said."""
+        if not self._update_new(key, data, max(ttl, left), marker.version, principal):
+            return False
         try:
             self._old.delete(key)
-            moved = self._new.load(key) if lives_longer else None
+            # The old record is gone, so the new one may expire when its writer wants, unless it was written again.
+            moved = self._new.load(key) if ttl < left else None
             if moved is not None and moved.data == data:
                 self._update_new(key, data, ttl, moved.version, principal)
         except StoreError:
             logger.warning("the session %s… has moved, but its old record could not be removed", key[:8], exc_info=True)
+        return True
 
     def _touch_moved(self, key: str, ttl: int) -> bool:
         if self._from_new(key) is None:
             return False
         self._old.delete(key)
         return self._new.touch(key, ttl)
-
-    def _marker(self, key: str) -> Record | None:
-        record = self._new.load(key)
-        return record if record is not None and record.data == MARKER else None
 
     def _update_new(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
         if self._indexed_new is not None:
@@ -195,7 +190,7 @@ class IndexedMigratingStore(MigratingStore):
     def keys_of(self, principal: str) -> set[str]:
         """As :meth:`session_mw.protocols.IndexedStore.keys_of`, from both stores."""
         listed: set[str] = set()
-        # the old one first: what moves in between is then found in the new one
+        # The old store first: a record that moves in between is then found in the new one.
         for store in (self._indexed_old, self._indexed_new):
             if store is not None:
                 listed.update(store.keys_of(principal))

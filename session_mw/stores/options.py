@@ -1,8 +1,8 @@
-"""What the stores' URLs have in common: hosts, options, and keeping passwords out of messages.
+"""Parses the URLs of all stores: hosts and options, and keeps passwords out of messages.
 
     scheme://user:password@host:port,host:port/path?option=value&option=value
 
-No error of this module shows a user, a password or anything that may be a piece of one
+Errors of this module never show a user, a password or anything that may be a piece of one
 (a ``?``, ``#`` or ``/`` that was not percent-encoded cuts a password into pieces).
 """
 
@@ -19,7 +19,7 @@ from session_mw.config import BOOLEANS
 from session_mw.exceptions import ConfigurationError
 
 Known = Mapping[str, Callable[[str], Any]]
-"""Option names and what reads each value: it returns the value or raises ``ValueError("must be …")``."""
+"""Names of options, each with a function that returns the value or raises ``ValueError("must be …")``."""
 
 _WHOLE_URL = re.compile(r"([a-z][\w+.-]*)://([^/?]*)([^?]*)(?:\?(.*))?", re.IGNORECASE | re.ASCII)
 _HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[\w.-]+)(?::([0-9]{1,5}))?", re.IGNORECASE)
@@ -29,14 +29,14 @@ _SECRET_OPTION = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token)[^=&]*=)[^&]*"
 
 @dataclass(frozen=True)
 class StoreURL:
-    """A store's URL, taken apart. Its repr holds neither user nor password."""
+    """A parsed URL of a store. Its repr shows neither user nor password."""
 
     scheme: str
     """In lower case."""
     hosts: list[tuple[str, int | None]]
     """Host and port; an IPv6 address without its brackets, None where no port is given."""
     path: str
-    """From its first slash, not percent-decoded; empty if there is none."""
+    """From its first slash, not percent-decoded; empty if there is no path."""
     options: dict[str, Any]
     """The options that were given, read by ``known``."""
     user: str | None = field(default=None, repr=False)
@@ -46,11 +46,11 @@ class StoreURL:
 
 
 def parse_url(url: str, known: Known) -> StoreURL:
-    """Take a URL apart, with every option checked.
+    """Parse a URL and check every option.
 
     Raises:
-        ConfigurationError: It is no URL, a host or port is bad, an option is unknown or bad, or a
-            ``@`` stands where it may be a password's that was not percent-encoded.
+        ConfigurationError: It is not a URL, a host or port is bad, an option is unknown or bad, or there is a
+            ``@`` that may belong to a password which was not percent-encoded.
     """
     scheme, netloc, path, query = _parts(url)
     userinfo, at, hosts = netloc.rpartition("@")
@@ -70,13 +70,13 @@ def scheme_of(url: str) -> str:
     """The URL's scheme, in lower case.
 
     Raises:
-        ConfigurationError: It is no URL.
+        ConfigurationError: It is not a URL.
     """
     return _parts(url)[0]
 
 
 def parse_options(query: str, known: Known) -> dict[str, Any]:
-    """Read a query; every option in it must be known.
+    """Parse a query, whose options must all be known.
 
     Raises:
         ConfigurationError: An option is unknown, given twice, or its value is bad, or there is a ``@``.
@@ -114,10 +114,10 @@ def take_options(url: str, known: Known) -> tuple[str, dict[str, Any]]:
 
 
 def refuse_at_sign(part: str) -> None:
-    """See that a part of a URL, other than a path, holds no ``@``.
+    """Check that a part of a URL, other than a path, does not contain ``@``.
 
     Raises:
-        ConfigurationError: It does, so that what stands before it may be a piece of a password.
+        ConfigurationError: It does. The text before the ``@`` may be a piece of a password.
     """
     if "@" in part:
         raise ConfigurationError(
@@ -126,7 +126,7 @@ def refuse_at_sign(part: str) -> None:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown: everything up to the last ``@`` hidden, and options that sound secret."""
+    """The URL with everything up to the last ``@`` hidden, and the values of options whose names sound secret."""
     shown = _BEFORE_LAST_AT.sub(r"\1\2***@", url.replace("\n", " "))
     return _SECRET_OPTION.sub(r"\1***", shown)
 

@@ -1,4 +1,4 @@
-"""Whose files are: what root makes belongs to the application, and messages say who was refused.
+"""Owners of files: what root makes is given to the application, and messages tell owners, modes and user.
 
 A management command run as root, or a server that drops root's rights after it has loaded the application
 (gunicorn's ``--user`` with ``--preload``), must not leave files that the application cannot use.
@@ -14,9 +14,9 @@ if os.name == "posix":
 
 
 def give_to_owner_of(directory: str, descriptor: int) -> None:
-    """Let a file that root has just made belong to the owner and group of a directory.
+    """Give a file that root has just made to the owner and group of a directory.
 
-    By descriptor: the owner of the directory could put a link to another file in the place of the name.
+    It takes a descriptor, not a name: the owner of the directory could replace the file by a link to another one.
 
     Raises:
         OSError: The owner cannot be changed.
@@ -29,7 +29,7 @@ def give_to_owner_of(directory: str, descriptor: int) -> None:
 
 
 def make_directory(path: str, mode: int) -> None:
-    """Make a directory; where root makes it, it belongs to the owner of the one above.
+    """Make a directory; if root makes it, it is given to the owner of its parent.
 
     Raises:
         FileExistsError: Something has that name.
@@ -45,7 +45,7 @@ def make_directory(path: str, mode: int) -> None:
 
 
 def rights_of(path: str) -> str:
-    """For a message: whose a file or directory is, its mode, and who this process is; empty where that is unknown."""
+    """For a message: owner and mode of a file or directory, and the user of this process; empty if unknown."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,8 +1,8 @@
-"""A store from its URL, or only where it is.
+"""Makes the store that a URL names, or tells only where it is.
 
 A store of the package is its module or folder, a row in :data:`STORES`, and a line of the contract tests.
-Its class has two class methods beside the methods of a store and :meth:`~session_mw.protocols.LocatedStore.describe`:
-``from_url(url, *, create=True)``, and ``location_of(url)``, which opens nothing.
+Besides the methods of a store and :meth:`~session_mw.protocols.LocatedStore.describe` its class
+has two class methods: ``from_url(url, *, create=True)``, and ``location_of(url)``, which opens nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class _Row(NamedTuple):
     name: str
     """The class in the module."""
     package: str = ""
-    """What the module imports that may be missing."""
+    """The package that the module imports and that may not be installed."""
 
 
 _REDIS = _Row("redis", "RedisStore", "redis")
@@ -41,7 +41,7 @@ STORES = {
     "valkey+unix": _REDIS,
     **dict.fromkeys(("postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql"), _SQLALCHEMY),
 }
-"""What each URL scheme stands for. ``postgresql+driver``, ``sqlite+driver`` and so on are SQLAlchemy's."""
+"""The store for each URL scheme. ``postgresql+driver``, ``sqlite+driver`` and so on belong to SQLAlchemy."""
 
 _WITH_DRIVERS = {"sqlite", *(scheme for scheme, store in STORES.items() if store == _SQLALCHEMY)}
 
@@ -60,20 +60,20 @@ def open_store(url: str, *, create: bool = True) -> Store:
 
     Args:
         url: The URL.
-        create: Make the directory, file or table where there is none. False: that is an error.
+        create: Whether to make a missing directory, file or table. With False a missing one is an error.
 
     Raises:
         ConfigurationError: Something in the URL is wrong, a package is missing or cannot be loaded, or
             with ``create=False`` a directory, file or table is missing. The message never shows the
             URL's password.
-        StoreError: An SQLite file is held by another process for too long.
+        StoreError: Another process holds an SQLite file for too long.
     """
     store: Store = class_for(url).from_url(url, create=create)
     return store
 
 
 def location_of(url: str) -> Location:
-    """Where the store is that a URL names: nothing is opened, made or connected to.
+    """Where the store is that a URL names. It does not open, make or connect to anything.
 
     Raises:
         ConfigurationError: Something in the URL is wrong, or a package is missing or cannot be loaded.
@@ -88,7 +88,14 @@ def class_for(url: str) -> Any:
     Raises:
         ConfigurationError: The URL has no scheme of a store, or a package is missing or cannot be loaded.
     """
-    row = _row_for(scheme_of(url))
+    scheme = scheme_of(url)
+    server, plus, _ = scheme.partition("+")
+    if scheme in STORES:
+        row = STORES[scheme]
+    elif plus and server in _WITH_DRIVERS:
+        row = _SQLALCHEMY
+    else:
+        raise ConfigurationError(f"no store has the URL scheme {scheme!r}; {nearest(scheme, STORES)}")
     try:
         module = importlib.import_module(f"session_mw.stores.{row.module}")
     except Exception as error:
@@ -96,12 +103,3 @@ def class_for(url: str) -> Any:
             raise
         raise not_loaded(error, row.package, row.module) from error
     return getattr(module, row.name)
-
-
-def _row_for(scheme: str) -> _Row:
-    if scheme in STORES:
-        return STORES[scheme]
-    server, plus, _ = scheme.partition("+")
-    if plus and server in _WITH_DRIVERS:
-        return _SQLALCHEMY
-    raise ConfigurationError(f"no store has the URL scheme {scheme!r}; {nearest(scheme, STORES)}")

@@ -31,10 +31,16 @@ class TaggedJSON:
         try:
             return write(data)
         except Exception as error:
-            raise NotSerializable(_path_of_problem(data), _problem(error)) from error
+            if isinstance(error, Refused):
+                problem = str(error)
+            elif isinstance(error, RecursionError):
+                problem = f"it is nested deeper than {MAX_DEPTH} levels"
+            else:
+                problem = f"{type(error).__name__} while it was written as JSON; use plain types"
+            raise NotSerializable(_path_of_problem(data), problem) from error
 
     def loads(self, payload: bytes) -> dict[str, Any]:
-        """Read session data from any valid JSON text in UTF-8, as other writers may order it otherwise.
+        """Read session data from any valid JSON text in UTF-8; another writer may use another order or spaces.
 
         Raises:
             BadToken: ``bad_payload``: not a JSON object, a tagged value of the wrong type, a
@@ -54,26 +60,13 @@ class TaggedJSON:
         return data
 
 
-def _problem(error: Exception) -> str:
-    if isinstance(error, Refused):
-        return str(error)
-    if isinstance(error, RecursionError):
-        return f"it is nested deeper than {MAX_DEPTH} levels"
-    return f"{type(error).__name__} while it was written as JSON; use plain types"
-
-
 def _path_of_problem(value: Any, depth: int = MAX_DEPTH) -> str:
+    """Where the value stands that cannot be written, found by writing each item by itself."""
     if not isinstance(value, (dict, list, tuple)) or depth == 0:
         return ""
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        if not _can_be_written(item):
+        try:
+            write(item)
+        except Exception:  # noqa: BLE001 (the application's own types may raise anything)
             return item_path(key) + _path_of_problem(item, depth - 1)
     return ""
-
-
-def _can_be_written(value: Any) -> bool:
-    try:
-        write(value)
-    except Exception:  # noqa: BLE001 (the application's own types may raise anything)
-        return False
-    return True

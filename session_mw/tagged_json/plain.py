@@ -8,14 +8,14 @@ from json.encoder import encode_basestring_ascii
 from typing import Any
 
 try:
-    # There a second interpreter reads foreign memory, so that an except comes too late (docs/decisions/002).
+    # On 3.12 a second interpreter reads foreign memory and crashes before any except (docs/decisions/002).
     if sys.version_info[:2] == (3, 12):
         raise ImportError("CPython 3.12 may crash where a second interpreter loads msgspec (mod_wsgi)")
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         raise ImportError("without a GIL, another thread could change the data under msgspec's hands")
     from msgspec.json import Decoder, Encoder
 except (ImportError, SystemError):
-    # Also on PyPy, and in interpreters that cannot load it.
+    # PyPy has no msgspec, and some interpreters cannot load it.
     _encode_sorted = _encode_in_order = _decode = None
 else:
     _encode_sorted = Encoder(order="sorted").encode
@@ -29,7 +29,7 @@ _MOST_KEYS = 256
 _MOST_BYTES = 64 * 1024
 """Bytes of a payload that is written again to be compared: a longer one would take too much memory."""
 _FEW = 32
-"""Bytes beyond one for each character, in UTF-8, that are escaped sooner run by run than by the standard library."""
+"""Bytes of UTF-8 beyond one for each character; with more, the standard library is faster than escaping run by run."""
 _BACKSLASH = ord("\\")
 _ESCAPE = "session_mw.escape"
 
@@ -41,7 +41,7 @@ def is_plain(value: Any) -> bool:
             return False
         value = value.values()
     elif type(value) is float:
-        # Beyond, both use an exponent, in two spellings; NaN becomes null.
+        # Outside of this range both writers use an exponent, each in its own spelling, and msgspec writes NaN as null.
         return 1e-4 <= abs(value) < 1e16 or value == 0
     elif type(value) is not list:
         return False
@@ -53,7 +53,7 @@ def is_plain(value: Any) -> bool:
 
 def may_hold_tags(payload: bytes) -> bool:
     """Whether in JSON without spaces an object's first key begins with one, as that of a tagged value does."""
-    # A search for one byte is much the faster one, and "in" first tries to take bytes for an int.
+    # rfind() of one byte is much faster than find() of three; "in" is slow, since it first tries bytes as an int.
     return payload.startswith(b'{" ') or (payload.rfind(b"{") > 0 and payload.find(b'{" ') > 0)
 
 
@@ -65,14 +65,12 @@ def write_plain(value: Any) -> bytes | None:
         payload = _encode_sorted(value)
     except UnicodeEncodeError:
         return None
-    return payload.replace(b"\x7f", rb"\u007f") if payload.isascii() else _ascii(payload)
-
-
-def _ascii(payload: bytes) -> bytes | None:
-    text = payload.decode()
-    if len(payload) - len(text) > _FEW:
-        return None
-    return text.encode("ascii", _ESCAPE).replace(b"\x7f", rb"\u007f")
+    if not payload.isascii():
+        text = payload.decode()
+        if len(payload) - len(text) > _FEW:
+            return None
+        payload = text.encode("ascii", _ESCAPE)
+    return payload.replace(b"\x7f", rb"\u007f")
 
 
 def _escape_run(error: Any) -> tuple[str, int]:
@@ -85,8 +83,8 @@ codecs.register_error(_ESCAPE, _escape_run)
 def read_plain(payload: bytes) -> dict[str, Any] | None:
     """What is in a payload of plain data without a backslash, if msgspec would write it again as it is; else None.
 
-    msgspec is more lenient than a session may be. What it would write as other bytes has, say,
-    a key that stands twice.
+    msgspec is more lenient than a session may be: it takes a key that stands twice, for example. Such a payload is
+    found because msgspec writes its data as other bytes.
     """
     if _decode is None or _encode_in_order is None:
         return None
@@ -94,7 +92,7 @@ def read_plain(payload: bytes) -> dict[str, Any] | None:
         return None
     try:
         data = _decode(payload)
-        # In order, as to sort is what msgspec does badly.
+        # The keys stay in the order in which they were read, for msgspec is slow at sorting.
         return data if type(data) is dict and _encode_in_order(data) == payload else None
     except Exception:  # noqa: BLE001 (the standard library says what is wrong)
         return None

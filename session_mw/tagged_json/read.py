@@ -79,5 +79,5 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     " d": _read_datetime,
     " di": _read_dict,
 }
-# typeshed takes a scanner for what it is made from.
+# typeshed does not know that a scanner is made from a decoder.
 decode = make_scanner(json.JSONDecoder(object_pairs_hook=_object))  # type: ignore[arg-type]

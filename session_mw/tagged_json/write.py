@@ -28,7 +28,8 @@ def write(value: Any) -> bytes:
     """ASCII JSON without spaces, its keys sorted.
 
     Raises:
-        Refused: It holds what is never read back; JSON's own errors say the rest.
+        Refused: It holds a type that a session cannot hold, or more than a reader would take. JSON's own errors
+            come through.
     """
     payload = _encode(value) if is_plain(value) else None
     if payload is None or may_hold_tags(payload):
@@ -43,10 +44,8 @@ def _tag(value: Any) -> Any:
         return value
     if type(value) is list:
         return [item if type(item) in _SCALARS else _tag(item) for item in value]
-    return _tag_dict(value) if isinstance(value, dict) else _tag_other(value)
-
-
-def _tag_dict(value: dict[Any, Any]) -> dict[Any, Any]:
+    if not isinstance(value, dict):
+        return _tag_other(value)
     if not _STR.issuperset(map(type, value)):
         _check_keys(value)
     if len(value) == 1:
@@ -73,25 +72,19 @@ def _tag_other(value: Any) -> Any:
 
 
 def _check_keys(keys: Iterable[Any]) -> None:
-    """See that JSON can hold keys of which some are no str, and that the texts they become are distinct."""
+    """Check keys of which some are not str: JSON must be able to hold them, and their texts must differ."""
     by_text: dict[str, Any] = {}
     for key in keys:
         if not isinstance(key, (str, int, float, type(None))):
-            raise Refused(f"its key {key!r} is no str, and JSON has no other keys")
+            raise Refused(f"its key {key!r} is not a str, and JSON has no other keys")
         text = key if isinstance(key, str) else _encode_by_json({key: 0})[2:-4].decode()
         if text in by_text:
             raise Refused(f"its keys {by_text[text]!r} and {key!r} are the same as JSON text; write str keys")
         by_text[text] = key
-    if not _sort_together(by_text.values()):
-        raise Refused("its keys are of types that do not sort together; write str keys")
-
-
-def _sort_together(keys: Iterable[Any]) -> bool:
     try:
-        sorted(keys)
+        sorted(by_text.values())
     except TypeError:
-        return False
-    return True
+        raise Refused("its keys are of types that do not sort together; write str keys") from None
 
 
 def _http_date(value: datetime) -> str:
@@ -100,7 +93,7 @@ def _http_date(value: datetime) -> str:
 
 
 def _default(value: Any) -> Any:
-    """Flask's JSON provider: what its encoder makes of types that have no tag, and of all in a dataclass."""
+    """What Flask's JSON provider makes of a type that has no tag, and of everything in a dataclass."""
     if isinstance(value, date):
         return _http_date(value if isinstance(value, datetime) else datetime.combine(value, time()))
     if isinstance(value, (Decimal, UUID)):
@@ -126,7 +119,7 @@ def _instead_of(value: Any) -> str:
 
 
 def _escape(value: Any) -> Any:
-    """Plain data, of which nothing is to be read as a tagged value."""
+    """Write plain data so that no part of it is read as a tagged value."""
     if isinstance(value, (list, tuple)):
         return [_escape(item) for item in value]
     if not isinstance(value, dict):
@@ -138,7 +131,7 @@ def _escape(value: Any) -> Any:
 
 
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False, default=_default)
-# JSONEncoder.encode makes its C encoder anew at each call, a third of its time for a small session.
+# JSONEncoder.encode makes a new C encoder at each call, which is a third of its time for a small session.
 _chunks = c_make_encoder and c_make_encoder(None, _default, encode_basestring_ascii, None, ":", ",", True, False, True)
 
 

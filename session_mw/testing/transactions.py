@@ -61,11 +61,8 @@ def _visit(webtest_app: Any, manager: SessionManager, headers: list[Header]) -> 
 
     tested, webtest_app.app = webtest_app.app, page
     try:
-        webtest_app.get(manager.settings.cookie_path, extra_environ=_https_if_secure(manager))
+        extra = {"wsgi.url_scheme": "https"} if manager.settings.cookie_secure is True else {}
+        webtest_app.get(manager.settings.cookie_path, extra_environ=extra)
     finally:
         webtest_app.app = tested
     return seen
-
-
-def _https_if_secure(manager: SessionManager) -> dict[str, str]:
-    return {"wsgi.url_scheme": "https"} if manager.settings.cookie_secure is True else {}

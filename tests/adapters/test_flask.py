@@ -133,9 +133,12 @@ def test_asking_for_the_proxied_session_is_an_access_as_in_flask(app: Any) -> No
 
 def test_a_cleared_session_deletes_its_cookie(app: Any) -> None:
     client = app.test_client()
-    client.get("/visits")
-    (cookie,) = client.get("/out").headers.getlist("Set-Cookie")
-    assert cookie.startswith("session=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0")
+    attributes = client.get("/visits").headers["Set-Cookie"].partition("; Path=/")[2]
+    deleted = "session=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"
+    assert client.get("/out").headers.getlist("Set-Cookie") == [
+        f"{deleted}; {scope}{attributes}"
+        for scope in ("Domain=localhost; Path=/", "Path=/out", "Domain=localhost; Path=/out", "Path=/")
+    ]
     assert client.get("/look").text == "False"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from session_mw import SessionManager
 from support.tokens import KEY, token_of
-from support.wsgi import ATTRIBUTES, PLAIN, VARY
+from support.wsgi import ATTRIBUTES, PLAIN, PRIVATE, VARY
 
 pytestmark = pytest.mark.usefixtures("now")
 
@@ -26,7 +26,7 @@ def test_a_response_gets_the_sessions_headers_in_a_new_list():
     headers = sessions.respond(session, theirs)
 
     cookie = ("Set-Cookie", f"session={token_of({'a': 1})}; {ATTRIBUTES}")
-    assert headers == [PLAIN, ("Vary", "Accept, Cookie"), cookie]
+    assert headers == [PLAIN, PRIVATE, ("Vary", "Accept, Cookie"), cookie]
     assert theirs == before
 
 

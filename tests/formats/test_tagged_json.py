@@ -357,7 +357,7 @@ def test_what_the_writer_writes_the_reader_reads_and_writes_the_same(data):
     [
         ({"cart": {"17": 1, 17: 2}}, r"\['cart'\] .*its keys '17' and 17 are the same as JSON text; write str keys"),
         ({True: 1, "true": 2}, "its keys True and 'true' are the same"),
-        ({"a": {(1, 2): 3}}, r"\['a'\] .*its key \(1, 2\) is no str"),
+        ({"a": {(1, 2): 3}}, r"\['a'\] .*its key \(1, 2\) is not a str"),
         ({"a": [{1: 1, "b": 2}]}, r"\['a'\]\[0\] .*do not sort together; write str keys"),
     ],
 )

@@ -192,7 +192,8 @@ class RunningDemo:
 
     def ask(self, method, path, **form):
         reply = sockets.ask(self.port, path, self.cookie, method=method, form=form)
-        (header,) = reply.all("Set-Cookie") or [None]
+        # A log-out deletes the cookie at other places first; the last one is our own.
+        *_, header = reply.all("Set-Cookie") or [None]
         if header is not None:
             self.cookie = None if "Max-Age=0" in header else header.partition(";")[0]
         return reply.status, header, reply.body.decode()

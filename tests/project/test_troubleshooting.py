@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 
-from session_mw import CookieTooLarge, SessionManager
-from support.wsgi import KEY, OTHER_KEY, token_of
+from session_mw import CookieTooLarge, SessionManager, SessionMiddleware
+from support.wsgi import KEY, OTHER_KEY, environ_of, page, token_of, visit
 
 PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| (DEBUG|INFO|WARNING) \|", PAGE, flags=re.M)
@@ -62,9 +62,48 @@ def test_the_page_has_all_reasons():
 
 
 def test_the_line_that_the_page_shows_has_the_shape_of_the_one_that_is_logged():
-    (line,) = re.findall(r"^```text\n(.*)\n```$", PAGE, flags=re.M)
+    line, _ = re.findall(r"^```text\n(.*)\n```$", PAGE, flags=re.M)
 
     assert re.fullmatch(r"session cookie refused: bad_signature \(fingerprint [0-9a-f]{12}\)", line)
+
+
+WARNED = {
+    "a session cookie was rejected that is authentic …": ({}, {"digest": "sha256"}),
+    "the session cookie is Secure, and a request came over http: …": ({"cookie_secure": True}, {}),
+    "the session cookie has Domain=…, and a request came to the host …": ({"cookie_domain": "shop.example"}, {}),
+    "the session cookie has Path=…, and is set by a page at …": ({"cookie_path": "/app"}, {}),
+    "a session cookie of … bytes is sent; …": ({}, {"size": 2800}),
+}
+
+
+@pytest.mark.parametrize("line", WARNED)
+def test_a_line_of_the_first_table_is_what_a_cause_writes(line, caplog):
+    assert f"| `{line}` |" in PAGE.partition("\n## ")[0]
+    settings, case = WARNED[line]
+    sessions = SessionManager(KEY, **settings)
+    cookie = f"session={token_of({'a': 1}, digest='sha256')}" if "digest" in case else None
+    session = sessions.open(environ_of(cookie=cookie, HTTP_HOST="www.example"))
+    session["text"] = secrets.token_urlsafe(case.get("size", 1))
+    sessions.commit(session)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert re.match(".*".join(map(re.escape, line.split("…"))), record.getMessage())
+
+
+def test_the_warning_of_another_setting_is_the_one_that_the_page_shows(caplog):
+    _, line = re.findall(r"^```text\n(.*)\n```$", PAGE, flags=re.M)
+    cookie = f"session={token_of({'a': 1}, digest='sha256')}"
+    assert SessionManager(KEY).open({"HTTP_COOKIE": cookie}) == {}
+    assert [record.getMessage() for record in caplog.records] == [line]
+
+
+def test_the_page_has_the_words_of_the_warnings_of_caches_and_sockets(caplog):
+    said = page(lambda session: session.update(a=1), ("Cache-Control", "public"))
+    visit(SessionMiddleware(said, KEY), "/news")
+    visit(SessionMiddleware(said, KEY), HTTP_SEC_WEBSOCKET_KEY="x")
+    shared, lost = (record.getMessage() for record in caplog.records)
+    assert f"`{shared.partition(';')[0]}`" in PAGE
+    assert f"`{lost.partition(':')[0]}`" in PAGE
 
 
 def test_a_key_of_each_worker_is_seen_in_the_log(caplog):

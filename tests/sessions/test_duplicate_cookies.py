@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from session_mw import SessionManager
+from session_mw import SessionManager, StoreError
 from session_mw.codecs.signed import SignedCodec
 from support.stores import Recording
 from support.tokens import KEY, OTHER_KEY, read, token_of
@@ -305,7 +305,7 @@ def test_a_host_prefix_allows_no_second_cookie():
     assert added(answer) == [
         VARY,
         ("Set-Cookie", partitioned),
-        ("Set-Cookie", f"__Host-session={answer.token}; {attributes}"),
+        ("Set-Cookie", f"__Host-session={new_token(answer)}; {attributes}"),
     ]
 
 
@@ -321,3 +321,159 @@ def test_a_cookie_header_alone_is_enough_to_write_a_session_anew():
     session["b"] = 1
     (vary, cookie) = sessions.commit(session)
     assert (vary, read(cookie[1].partition("=")[2].partition(";")[0])) == (VARY, {"b": 1})
+
+
+# Twins: cookies of the name that another setting, a proxy or a browser keeps apart
+
+
+class Browser:
+    """Keeps cookies as browsers do: by name, Domain, Path, and whether they are partitioned (RFC 6265bis, CHIPS).
+
+    Args:
+        host: What it believes to speak with.
+        hides: What a proxy takes away from the path before the application sees it.
+        seen_as: The Host that a proxy shows to the application.
+    """
+
+    def __init__(self, host="www.example.com", *, hides="", seen_as=None, https=True):
+        self.host, self.hides, self.seen_as, self.https = host, hides, seen_as or host, https
+        self.jar = {}
+
+    def get(self, app, path="/", more=""):
+        pairs = [f"{name}={value}" for (name, _, place, _), value in self.jar.items() if self.is_sent(path, place)]
+        cookie = "; ".join([*pairs, *([more] if more else [])]) or None
+        inner = path.removeprefix(self.hides) or "/"
+        answer = visit(app, inner, cookie, https=self.https, HTTP_HOST=self.seen_as)
+        for text in answer.cookies:
+            self.keep(text)
+        return answer
+
+    @staticmethod
+    def is_sent(path, place):
+        return path == place or path.startswith(place if place.endswith("/") else f"{place}/")
+
+    def keep(self, text):
+        pair, *attributes = text.split("; ")
+        named = dict(attribute.partition("=")[::2] for attribute in attributes)
+        domain = named.get("Domain", "").lstrip(".").lower()
+        if domain and not f".{self.host}".endswith(f".{domain}"):
+            return
+        if "Partitioned" in named and "Secure" not in named:
+            return
+        key = (pair.partition("=")[0], domain or None, named["Path"], "Partitioned" in named)
+        if named.get("Max-Age") == "0":
+            self.jar.pop(key, None)
+        else:
+            self.jar[key] = pair.partition("=")[2]
+
+
+CHANGED = {
+    "Partitioned switched on": ({}, {"cookie_partitioned": True}),
+    "Partitioned switched off": ({"cookie_partitioned": True}, {}),
+    "under __Host-": ({"cookie_name": "__Host-s"}, {"cookie_name": "__Host-s", "cookie_partitioned": True}),
+    "Domain set": ({}, {"cookie_domain": "example.com"}),
+    "Domain taken away": ({"cookie_domain": "example.com"}, {}),
+    "Domain moved": ({"cookie_domain": "www.example.com"}, {"cookie_domain": "example.com"}),
+    "Path set": ({}, {"cookie_path": "/shop"}),
+    "Path taken away": ({"cookie_path": "/shop"}, {}),
+    "a final slash": ({"cookie_path": "/shop/"}, {"cookie_path": "/shop"}),
+    "Domain and Path": ({}, {"cookie_domain": "example.com", "cookie_path": "/shop"}),
+    "Path and Partitioned": ({}, {"cookie_path": "/shop", "cookie_partitioned": True}),
+    "Domain and Partitioned": ({"cookie_domain": "example.com"}, {"cookie_partitioned": True}),
+    "all at once": ({}, {"cookie_domain": "example.com", "cookie_path": "/shop", "cookie_partitioned": True}),
+    "all taken away": ({"cookie_domain": "example.com", "cookie_path": "/shop", "cookie_partitioned": True}, {}),
+}
+PLACES = {
+    "straight": {},
+    "behind a proxy that rewrites the path": {"hides": "/shop"},
+    "underscores": {"host": "my_app.example.com"},
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize(("before", "after"), CHANGED.values(), ids=CHANGED)
+def test_a_log_out_leaves_no_cookie_whatever_setting_was_changed(any_settings, place, before, after):
+    if place.get("host") and "www" in str(before):
+        pytest.skip("that Domain is of another host")
+    if place.get("hides") and "/shop" in str(before) and "/shop" not in str(after):
+        pytest.skip("nobody tells the application of the path that the proxy hides")
+    old, new = SessionManager(**any_settings, **before), SessionManager(**any_settings, **after)
+    browser = Browser(**place)
+    browser.get(guarded(page(lambda s: s.update(n=0)), sessions=old), "/shop/")
+    browser.get(guarded(page(lambda s: s.update(n=1)), sessions=new), "/shop/")
+    assert browser.jar
+    browser.get(guarded(page(lambda s: s.invalidate()), sessions=new), "/shop/")
+    assert browser.jar == {}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize(("before", "after"), CHANGED.values(), ids=CHANGED)
+def test_of_two_that_nobody_can_tell_apart_one_write_leaves_one(any_settings, place, before, after):
+    if place.get("host") and "www" in str(before):
+        pytest.skip("that Domain is of another host")
+    if place.get("hides") and "/shop" in str(before) and "/shop" not in str(after):
+        pytest.skip("nobody tells the application of the path that the proxy hides")
+    old, new = SessionManager(**any_settings, **before), SessionManager(**any_settings, **after)
+    browser = Browser(**place)
+    # each was begun while the other was not there
+    browser.get(guarded(page(lambda s: s.update(n=0)), sessions=old), "/shop/")
+    kept, browser.jar = browser.jar, {}
+    browser.get(guarded(page(lambda s: s.update(n=1)), sessions=new), "/shop/")
+    browser.jar = {**kept, **browser.jar}
+    assert len(browser.jar) == 2
+    answer = browser.get(guarded(page(login), sessions=new), "/shop/")
+    assert (answer.body, len(browser.jar)) == (b"{}", 1)
+    assert browser.get(guarded(page(dict), sessions=new), "/shop/").body == b"{'user': 42}"
+
+
+def test_a_proxy_that_rewrites_the_host_hides_no_cookie_of_the_settings_domain(any_settings):
+    old = SessionManager(**any_settings, cookie_domain="shop.example.com")
+    new = SessionManager(**any_settings, cookie_domain="example.com")
+    browser = Browser("shop.example.com", seen_as="backend:8000", https=False)
+    browser.get(guarded(page(lambda s: s.update(n=0)), sessions=old))
+    browser.get(guarded(page(lambda s: s.update(n=1)), sessions=new))
+    browser.get(guarded(page(lambda s: s.clear()), sessions=new))
+    assert {domain for _, domain, _, _ in browser.jar} <= {"shop.example.com"}
+    reverse = Browser("shop.example.com", seen_as="backend:8000", https=False)
+    reverse.get(guarded(page(lambda s: s.update(n=0)), sessions=new))
+    reverse.get(guarded(page(lambda s: s.clear()), sessions=old))
+    assert reverse.jar == {}
+
+
+@pytest.mark.parametrize("end", [lambda s: s.clear(), lambda s: (s.invalidate(), s.update(b=1))])
+def test_a_log_out_ends_every_authentic_session_that_came(sessions, store: Recording, end):
+    clients = [Client(sessions) for _ in range(3)]
+    for n, client in enumerate(clients):
+        client.do(lambda s, n=n: s.update(n=n))
+    header = "; ".join(client.cookie for client in clients)
+    session = sessions.open({"HTTP_COOKIE": f"session=junk; {header}; session={'A' * 43}"})
+    end(session)
+    sessions.commit(session)
+    assert [client.data() for client in clients] == [{}, {}, {}]
+    assert [store.inner.load(client.key) for client in clients] == [None, None, None]
+
+
+def test_a_log_out_that_failed_half_way_ends_the_others_when_it_is_done_again(sessions, store: Recording):
+    clients = [Client(sessions) for _ in range(2)]
+    for n, client in enumerate(clients):
+        client.do(lambda s, n=n: s.update(n=n))
+    session = sessions.open({"HTTP_COOKIE": "; ".join(client.cookie for client in clients)})
+    session.invalidate()
+    store.once("delete", lambda: store.fail("delete"))
+    with pytest.raises(StoreError, match="the store is down"):
+        sessions.commit(session)
+    store.before.clear()
+    assert sessions.commit(session)[-1] == ("Set-Cookie", f"session=; {GONE}; {ATTRIBUTES}")
+    assert [client.data() for client in clients] == [{}, {}]
+
+
+def test_a_new_id_where_two_came_leaves_those_alone_and_stands_alone(sessions):
+    clients = [Client(sessions) for _ in range(2)]
+    for n, client in enumerate(clients):
+        client.do(lambda s, n=n: s.update(n=n))
+    header = "; ".join(client.cookie for client in clients)
+    app = guarded(page(lambda s: (s.regenerate_id(), s.update(user=42))), sessions=sessions)
+    answer = visit(app, "/", header, HTTP_HOST="example.com")
+    assert scopes(answer) == [("example.com", "/")]
+    assert Client(sessions, new_token(answer)).data() == {"user": 42}
+    assert [client.data() for client in clients] == [{"n": 0}, {"n": 1}]

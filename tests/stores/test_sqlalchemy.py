@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import secrets
 import socket
 import sqlite3
 import subprocess
@@ -28,12 +27,8 @@ from session_mw.testing import StoreContract
 from session_mw.testing.fixtures import loaded, new_key
 from session_mw.testing.parallel import forked
 from support import dropping, services
-from support.postgresql import PostgreSQL
+from support.databases import PostgreSQL, a_table
 from support.shared_store import assert_threads_take_turns, assert_works_in_child
-
-
-def a_table() -> str:
-    return f"t{secrets.token_hex(4)}"
 
 
 @pytest.fixture
@@ -43,16 +38,9 @@ def store(tmp_path: Path) -> Iterator[SQLAlchemyStore]:
     store.close()
 
 
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[PostgreSQL]:
-    server = PostgreSQL()
-    yield server
-    server.remove()
-
-
 @pytest.fixture
 def postgresql_store(postgresql: PostgreSQL) -> Iterator[SQLAlchemyStore]:
-    store = SQLAlchemyStore.from_url(f"{postgresql.url}?table={a_table()}")
+    store = SQLAlchemyStore.from_url(f"{postgresql.url('psycopg')}?table={a_table()}")
     yield store
     store.close()
 
@@ -72,40 +60,49 @@ class TestPostgreSQL(StoreContract):
         return postgresql_store
 
 
-def statements_of(store: SQLAlchemyStore, operation: Callable[[], object]) -> list[str]:
+def statements_of(engine: sqlalchemy.Engine, operation: Callable[[], object]) -> list[str]:
     seen: list[str] = []
 
     def note(connection: Any, cursor: Any, statement: str, *rest: object) -> None:
         seen.append(statement.split()[0])
 
-    sqlalchemy.event.listen(store._engine, "before_cursor_execute", note)
+    sqlalchemy.event.listen(engine, "before_cursor_execute", note)
     operation()
-    sqlalchemy.event.remove(store._engine, "before_cursor_execute", note)
+    sqlalchemy.event.remove(engine, "before_cursor_execute", note)
     return seen
 
 
-def test_each_operation_is_one_statement(store: SQLAlchemyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sqlalchemy.Engine]:
+    """The database of ``store``, past it."""
+    engine = sqlalchemy.create_engine(f"sqlite+pysqlite:///{tmp_path}/sessions.db", isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
+def test_each_operation_is_one_statement(engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random, "random", lambda: 0.5)
+    store = SQLAlchemyStore(engine)
     key = new_key()
     store.load(key)
-    assert statements_of(store, lambda: store.create(key, b"a", 60, "42")) == ["INSERT"]
+    assert statements_of(engine, lambda: store.create(key, b"a", 60, "42")) == ["INSERT"]
     version = loaded(store, key).version
-    assert statements_of(store, lambda: store.load(key)) == ["SELECT"]
-    assert statements_of(store, lambda: store.update(key, b"b", 60, version, "42")) == ["UPDATE"]
-    assert statements_of(store, lambda: store.touch(key, 60)) == ["UPDATE"]
-    assert statements_of(store, lambda: store.keys_of("42")) == ["SELECT"]
-    assert statements_of(store, lambda: store.delete(key)) == ["DELETE"]
+    assert statements_of(engine, lambda: store.load(key)) == ["SELECT"]
+    assert statements_of(engine, lambda: store.update(key, b"b", 60, version, "42")) == ["UPDATE"]
+    assert statements_of(engine, lambda: store.touch(key, 60)) == ["UPDATE"]
+    assert statements_of(engine, lambda: store.keys_of("42")) == ["SELECT"]
+    assert statements_of(engine, lambda: store.delete(key)) == ["DELETE"]
 
 
-def test_the_table_has_indexes_on_expiry_and_principal(store: SQLAlchemyStore) -> None:
+def test_the_table_has_indexes_on_expiry_and_principal(store: SQLAlchemyStore, engine: sqlalchemy.Engine) -> None:
     store.create_table()
-    indexes = sqlalchemy.inspect(store._engine).get_indexes("sessions")
+    indexes = sqlalchemy.inspect(engine).get_indexes("sessions")
     assert {tuple(index["column_names"]) for index in indexes} == {("expires",), ("principal",)}
 
 
-def test_expired_records_are_found_by_their_index(store: SQLAlchemyStore) -> None:
+def test_expired_records_are_found_by_their_index(store: SQLAlchemyStore, engine: sqlalchemy.Engine) -> None:
     store.create_table()
-    with store._engine.connect() as connection:
+    with engine.connect() as connection:
         plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN SELECT id FROM sessions WHERE expires <= 5").all()
     assert "ix_sessions_expires" in str(plan)
 
@@ -118,8 +115,10 @@ def test_a_table_is_not_created_where_the_url_says_so(tmp_path: Path) -> None:
     assert isinstance(caught.value.__cause__, sqlalchemy.exc.OperationalError)
     store.create_table()
     assert store.load(new_key()) is None
-    assert sqlalchemy.inspect(store._engine).get_table_names() == ["visits"]
     store.close()
+    engine = sqlalchemy.create_engine(url)
+    assert sqlalchemy.inspect(engine).get_table_names() == ["visits"]
+    engine.dispose()
 
 
 CREATES_TABLE = """
@@ -187,7 +186,7 @@ def test_several_processes_may_create_the_table_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 def test_several_processes_may_create_the_table_at_once_in_postgresql(postgresql: PostgreSQL) -> None:
-    assert_many_may_create(f"{postgresql.url}?table={a_table()}")
+    assert_many_may_create(f"{postgresql.url('psycopg')}?table={a_table()}")
 
 
 def test_what_has_expired_is_counted_and_swept_in_steps(store: SQLAlchemyStore, clock: Any) -> None:
@@ -205,12 +204,13 @@ def test_what_has_expired_is_counted_and_swept_in_steps(store: SQLAlchemyStore, 
 
 
 def test_a_sweep_with_a_large_batch_works_in_steps_that_every_database_takes(
-    store: SQLAlchemyStore, clock: Any
+    store: SQLAlchemyStore, engine: sqlalchemy.Engine, clock: Any
 ) -> None:
     store.create_table()
+    sessions = sqlalchemy.Table("sessions", sqlalchemy.MetaData(), autoload_with=engine)
     row = {"data": b"", "version": "0", "expires": 1, "principal": None}
-    with store._engine.connect() as connection:
-        connection.execute(store._table.insert(), [{"id": new_key(), **row} for _ in range(2000)])
+    with engine.connect() as connection:
+        connection.execute(sessions.insert(), [{"id": new_key(), **row} for _ in range(2000)])
     assert list(store.sweep(5000)) == [900, 900, 200]
 
 
@@ -229,17 +229,23 @@ def test_now_and_then_a_create_sweeps_a_little(
 
 
 def test_a_sweep_that_fails_does_not_stop_a_log_in(
-    store: SQLAlchemyStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(random, "random", lambda: 0.001)
+    store = SQLAlchemyStore(engine)
     store.create_table()
-    store._sql.find_expired = sqlalchemy.select(sqlalchemy.literal_column("no_such_column"))
+
+    def fail(connection: Any, cursor: Any, statement: str, *rest: object) -> None:
+        if "LIMIT" in statement:
+            raise sqlite3.OperationalError("the disk is gone")
+
+    sqlalchemy.event.listen(engine, "before_cursor_execute", fail)
     key = new_key()
     with caplog.at_level(logging.WARNING, "session_mw"):
         assert store.create(key, b"a", 60)
     assert store.load(key) is not None
     assert [record.getMessage() for record in caplog.records] == [
-        "expired sessions could not be removed: the database failed: OperationalError"
+        "expired sessions could not be removed: the database failed: OperationalError: the disk is gone"
     ]
 
 
@@ -291,9 +297,9 @@ def assert_principals_are_apart(store: SQLAlchemyStore) -> None:
     }
 
 
-def test_no_error_holds_session_data(store: SQLAlchemyStore) -> None:
+def test_no_error_holds_session_data(store: SQLAlchemyStore, engine: sqlalchemy.Engine) -> None:
     store.create_table()
-    with store._engine.connect() as connection:
+    with engine.connect() as connection:
         connection.exec_driver_sql("DROP TABLE sessions")
     with pytest.raises(StoreError) as caught:
         store.create(new_key(), b"my secret", 60)
@@ -336,10 +342,10 @@ def test_a_child_process_does_not_share_its_parents_postgresql_connection(
 
 @pytest.mark.heavy
 def test_a_restarted_database_is_no_outage_afterwards(postgresql: PostgreSQL) -> None:
-    store = SQLAlchemyStore.from_url(f"{postgresql.url}?table={a_table()}")
+    store = SQLAlchemyStore.from_url(f"{postgresql.url('psycopg')}?table={a_table()}")
     key = new_key()
     store.create(key, b"a", 60)
-    postgresql.stop()
+    postgresql.kill()
     began = time.monotonic()
     with pytest.raises(StoreError) as caught:
         store.load(key)
@@ -347,7 +353,7 @@ def test_a_restarted_database_is_no_outage_afterwards(postgresql: PostgreSQL) ->
     assert time.monotonic() - began < 2
     postgresql.start()
     assert store.load(key) is not None
-    postgresql.stop()
+    postgresql.kill()
     postgresql.start()
     assert store.touch(key, 60)
     store.close()
@@ -356,7 +362,7 @@ def test_a_restarted_database_is_no_outage_afterwards(postgresql: PostgreSQL) ->
 @pytest.mark.heavy
 def test_a_write_whose_answer_was_lost_is_seen_to_be_done(postgresql: PostgreSQL) -> None:
     proxy = dropping.DroppingProxy(postgresql.port)
-    url = postgresql.url.replace(f":{postgresql.port}", f":{proxy.port}")
+    url = postgresql.url("psycopg", proxy.port)
     store = SQLAlchemyStore.from_url(f"{url}?table={a_table()}")
     store.create_table()
     dropping.assert_writes_survive_lost_answers(proxy, store)
@@ -388,16 +394,6 @@ def test_the_schemes_that_hosting_services_hand_out_are_read(url: str, driver: s
         pytest.importorskip("psycopg2")
     store = SQLAlchemyStore.from_url(url)
     assert repr(store) == f"<SQLAlchemyStore {driver}://localhost/db table='sessions'>"
-    store.close()
-
-
-def test_the_drivers_own_options_pass() -> None:
-    pytest.importorskip("psycopg", exc_type=ImportError)
-    store = SQLAlchemyStore.from_url("postgresql+psycopg://u:p@localhost/db?sslmode=require&table=t&connect_timeout=3")
-    _, arguments = store._engine.dialect.create_connect_args(store._engine.url)
-    assert arguments["sslmode"] == "require"
-    assert arguments["connect_timeout"] == "3"
-    assert "table" not in arguments
     store.close()
 
 
@@ -467,7 +463,7 @@ def test_each_operation_is_one_round_trip_to_postgresql(
 ) -> None:
     monkeypatch.setattr(random, "random", lambda: 0.5)
     proxy = dropping.DroppingProxy(postgresql.port)
-    url = postgresql.url.replace(f":{postgresql.port}", f":{proxy.port}")
+    url = postgresql.url("psycopg", proxy.port)
     store = SQLAlchemyStore.from_url(f"{url}?table={a_table()}")
     store.create_table()
     key = new_key()

@@ -17,6 +17,7 @@ import pytest
 
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.stores.sqlite import SQLiteStore, connections
+from session_mw.stores.sqlite.log import LOG_BYTES
 from session_mw.testing.fixtures import loaded, new_key
 from session_mw.testing.parallel import add, forked
 from support.forks import as_nobody, code_of, start_untold, visible_folder
@@ -321,12 +322,12 @@ def test_a_log_that_a_long_reader_made_long_is_cut_afterwards(store: SQLiteStore
         store.touch(KEY, 3600)
         assert store.update(KEY, b"y" * 4000, 3600, loaded(store, KEY).version)
     log = path.with_name("sessions.db-wal")
-    assert log.stat().st_size > connections.LOG_BYTES
+    assert log.stat().st_size > LOG_BYTES
     backup.execute("ROLLBACK")
     backup.close()
     for _ in range(200):
         store.touch(KEY, 3600)
-    assert log.stat().st_size <= connections.LOG_BYTES
+    assert log.stat().st_size <= LOG_BYTES
 
 
 @pytest.fixture

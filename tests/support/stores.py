@@ -40,7 +40,7 @@ def url_of(kind: str, request: pytest.FixtureRequest, path: Path) -> str:
     if kind in EMBEDDED:
         return EMBEDDED[kind].format(path=path)
     if kind == "postgresql":
-        return f"{request.getfixturevalue('postgresql').url}?table=t{own}"
+        return f"{request.getfixturevalue('postgresql').url('psycopg')}?table=t{own}"
     driver, fixture, suffix = SERVED[kind]
     pytest.importorskip(driver)
     return f"{request.getfixturevalue(fixture).url}{suffix}?prefix={own}:"

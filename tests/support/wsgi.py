@@ -14,6 +14,8 @@ from support.tokens import KEY, OTHER_KEY, token_of  # noqa: F401 (tests/stores 
 
 PLAIN = ("Content-Type", "text/plain")
 VARY = ("Vary", "Cookie")
+PRIVATE = ("Cache-Control", "private")
+"""With each response that sets the session's cookie."""
 ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
 GONE = "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"
 SECURE_ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Lax"
@@ -129,9 +131,11 @@ def guarded(app: validators.App, **settings: Any) -> validators.App:
 
 
 def added(answer: Answer) -> list[tuple[str, str]]:
-    """The headers beside the one that :func:`page` sends."""
+    """The headers beside the one that :func:`page` sends, and the one that keeps cookies from shared caches."""
     assert answer.headers[0] == PLAIN
-    return answer.headers[1:]
+    others = answer.headers[2:] if answer.cookies else answer.headers[1:]
+    assert [header for header in answer.headers if header not in others] == [PLAIN, *[PRIVATE] * bool(answer.cookies)]
+    return others
 
 
 def answer_to(do: Callable[[Any], object], token: str | None = None, **settings: Any) -> list[tuple[str, str]]:

@@ -235,4 +235,5 @@ def test_a_request_leaves_nothing_to_the_garbage_collector(store):
 
 
 def sessions_alive():
-    return len([found for found in gc.get_objects() if isinstance(found, Session)])
+    # By the type: isinstance() asks an object for its __class__, and Django's lazy settings then look for a project.
+    return len([found for found in gc.get_objects() if issubclass(type(found), Session)])

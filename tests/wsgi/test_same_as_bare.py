@@ -90,7 +90,7 @@ def outcome(app, environ, at_most):
     except (Refused, AssertionError, IndexError) as error:
         ended = type(error).__name__
     status, headers = server.starts[-1][:2] if server.headers_sent else (None, [])
-    theirs = [header for header in headers if header[0] not in ("Set-Cookie", "Vary")]
+    theirs = [header for header in headers if header[0] not in ("Cache-Control", "Set-Cookie", "Vary")]
     return server, (b"".join(server.parts), status, theirs, ended)
 
 

@@ -1,7 +1,7 @@
-"""The directory of :class:`session_mw.stores.file.FileStore`: whose it is, and what is in it.
+"""The directory of :class:`session_mw.stores.file.FileStore`: who may use it, and the records in it.
 
-Records lie in 256 folders named after the first two digits of their keys. What has another
-name, or is not a plain file, is never looked into.
+Records lie in 256 folders named after the first two digits of their session ids. A file that has
+another name, or is not a plain file, is never opened.
 """
 
 from __future__ import annotations
@@ -31,17 +31,22 @@ class Directory:
 
     Args:
         path: Where, absolute.
-        create: Whether it is made where there is none.
+        create: Whether to make it if it does not exist.
 
     Raises:
-        ConfigurationError: It is not there, cannot be made or used, or others may write to it.
+        ConfigurationError: It does not exist, cannot be made or used, or others may write to it.
     """
 
     def __init__(self, path: str, create: bool) -> None:
         self.path = path
         try:
             if create:
-                _make_private(path)
+                try:
+                    make_directory(path, 0o700)
+                except FileExistsError:
+                    # An empty one was perhaps made by hand for the store, with the usual umask.
+                    if os.path.isdir(path) and os.stat(path).st_mode & 0o077 and not os.listdir(path):
+                        os.chmod(path, 0o700)
             elif not os.path.exists(path):
                 raise ConfigurationError(f"there is no {path!r}, so nothing was looked at; is the path right?")
             _check_private(path)
@@ -67,10 +72,10 @@ class Directory:
         return f"{folder}/{key}"
 
     def live(self, key: str) -> Stored | None:
-        """A record that has not ended; None where there is none.
+        """A record that has not expired, or None.
 
         Raises:
-            FileNotFoundError: The directory is gone: it was moved, or what it is on is not mounted.
+            FileNotFoundError: The directory is gone: it was moved, or its file system is not mounted.
         """
         try:
             stored = records.read(self.path_of(key))
@@ -83,7 +88,7 @@ class Directory:
         return None if stored is None or stored.expires <= time.time() else stored
 
     def is_taken(self, key: str) -> bool:
-        """Whether a live record, or a file that is not ours, is in the place of ``key``."""
+        """Whether the place of ``key`` is taken by a live record, or by something that is not a record."""
         try:
             stored = records.read_header(self.path_of(key))
         except NotOurs:
@@ -94,14 +99,14 @@ class Directory:
         """Write a record that ends ``ttl`` seconds from now."""
         folder = f"{self.path}/{key[:2]}"
         if not os.path.isdir(folder):
-            # another process may be faster
+            # Another process may be faster.
             with contextlib.suppress(FileExistsError):
                 make_directory(folder, 0o700)
         stored = Stored(data, records.new_version(), int(time.time()) + ttl, principal)
         records.write(self.path_of(key), stored)
 
     def remove(self, key: str, *, only_expired: bool = False) -> bool:
-        """Remove a record of ours; whether there was one."""
+        """Remove a record, but no other file; whether there was one."""
         stored = self.header(key)
         if stored is None or (only_expired and stored.expires > time.time()):
             return False
@@ -109,7 +114,7 @@ class Directory:
         return True
 
     def header(self, key: str) -> Stored | None:
-        """The header of a record; None if there is none."""
+        """The header of a record; None if there is no record."""
         try:
             return records.read_header(self.path_of(key))
         except NotOurs:
@@ -131,11 +136,11 @@ class Directory:
         return self._names(shard, KEY)
 
     def remove_abandoned(self) -> None:
-        """Remove what killed processes left half written, an hour ago or more."""
+        """Remove temporary files that killed processes left an hour ago or earlier."""
         before = time.time() - SECONDS_A_WRITE_MAY_TAKE
         for shard in SHARDS:
             for name in self._names(shard, _TEMPORARY):
-                # another sweep may be faster
+                # Another sweep may be faster.
                 with contextlib.suppress(FileNotFoundError):
                     path = f"{self.path}/{shard}/{name}"
                     if records.is_abandoned(path, before):
@@ -155,14 +160,6 @@ class Directory:
             return [
                 entry.name for entry in entries if shape.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
             ]
-
-
-def _make_private(path: str) -> None:
-    try:
-        make_directory(path, 0o700)
-    except FileExistsError:
-        if os.path.isdir(path) and os.stat(path).st_mode & 0o077 and not os.listdir(path):
-            os.chmod(path, 0o700)
 
 
 def _check_private(path: str) -> None:

@@ -1,4 +1,4 @@
-"""All keys of a directory as they were at one moment, without stopping its writers for long."""
+"""The ids of all sessions in a directory at one moment, without stopping its writers for long."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import NamedTuple
 from session_mw.stores.file.directory import SHARDS, Directory
 from session_mw.stores.file.locks import StripedLocks
 
-# A folder's time of change is only as fine as the file system's clock: of two changes in a row the second may not be
-# seen by it. Seconds for which a folder counts as changed: finer than 50 ms is every clock that has parts of a second.
+# A file system's clock is coarse, so a second change shortly after the first one may leave a folder's modification time
+# as it was. So a folder that was changed shortly before it was read counts as changed since. How shortly, in seconds:
+# a clock that shows fractions of a second is finer than 50 ms; one that does not may count in steps of two seconds.
 _FINE, _COARSE = 0.05, 2.0
-# Folders that may be left to be read while nobody writes, and how often it is tried to have no more.
+# How many folders may be left for the reading that stops writers, and how many passes are made to get there.
 FEW = 16
 _PASSES = 8
 
 
 class _Folder(NamedTuple):
     changed_at: int
-    """The folder's time of change, in nanoseconds, before it was read; 0 where there is no folder."""
+    """The folder's modification time, in nanoseconds, before it was read; 0 if there is no folder."""
     read_at: int
     keys: frozenset[str]
 
@@ -27,14 +28,15 @@ class _Folder(NamedTuple):
 class Listing:
     """What is in the folders of a directory, read as often as needed.
 
-    Folders are read one after the other while others write, so a session that is given another key meanwhile could be
-    missed under both: the folder of its new key is read before that is there, and the folder of its old key after that
-    was removed. So folders that have changed since they were read are read again, until they are few; and these
-    once more, or those that have then changed, while nobody writes: for a few milliseconds.
+    Folders are read one after the other while others write. So a session whose id is regenerated meanwhile could be
+    missed under both ids: the folder of the new id was read before the new record was there, and the folder of the old
+    id is read after the old record was removed. Therefore folders that have changed since they were read are read
+    again, until few are left. These, and those that have changed by then, are read while the locks of all writers are
+    held, for a few milliseconds.
 
     Args:
         directory: Where the records are.
-        locks: Those of its writers.
+        locks: The locks that writers hold.
     """
 
     def __init__(self, records: Directory, locks: StripedLocks) -> None:
@@ -59,14 +61,17 @@ class Listing:
         return {key for folder in self._folders.values() for key in folder.keys}
 
     def _changed(self) -> list[str]:
-        return [shard for shard in SHARDS if self._has_changed(shard)]
-
-    def _has_changed(self, shard: str) -> bool:
-        known = self._folders.get(shard)
-        if known is None or known.changed_at != self._changed_at(shard):
-            return True
-        granularity = _FINE if known.changed_at % 1_000_000_000 else _COARSE
-        return known.changed_at > 0 and known.read_at - known.changed_at < granularity * 1e9
+        """The folders that were not read yet, or may have changed since."""
+        changed = []
+        for shard in SHARDS:
+            known = self._folders.get(shard)
+            if known is None or known.changed_at != self._changed_at(shard):
+                changed.append(shard)
+            elif known.changed_at > 0:
+                granularity = _FINE if known.changed_at % 1_000_000_000 else _COARSE
+                if known.read_at - known.changed_at < granularity * 1e9:
+                    changed.append(shard)
+        return changed
 
     def _read(self, shards: list[str]) -> None:
         for shard in shards:

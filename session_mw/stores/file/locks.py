@@ -31,7 +31,7 @@ _BUSY = "the session directory was locked by others for too long; try again, or 
 class StripedLocks:
     """A fixed number of locks; each key has one of them, and lock files never pile up.
 
-    A file lock (flock) goes with the process that holds it, also when it is killed.
+    The system releases a file lock (flock) when the process that holds it ends, also when it is killed.
 
     Args:
         directory: Where the lock files are made.
@@ -41,7 +41,7 @@ class StripedLocks:
     def __init__(self, directory: str, timeout: float) -> None:
         self._directory = directory
         self._paths = [os.path.join(directory, f".lock-{number:02x}") for number in range(STRIPES)]
-        # for the threads of one process, which would get a file lock only by trying again and again
+        # For the threads of one process, which could wait for a file lock only by trying again and again.
         self._threads = fork.PerProcess(lambda: [threading.RLock() for _ in range(STRIPES)])
         self._timeout = timeout
         fork.watch(self)
@@ -57,13 +57,13 @@ class StripedLocks:
         deadline = time.monotonic() + self._timeout
 
         def with_file() -> T:
-            # an open file, not a descriptor: it is closed, and so its lock given up, however this is interrupted
+            # A file object, not a descriptor: Python closes it, which releases the lock, wherever this is interrupted.
             lock_file = self._open(self._paths[number])
             try:
                 _lock(lock_file, deadline)
                 return work()
             finally:
-                _give_up(lock_file)
+                _unlock(lock_file)
 
         return run_holding(self._threads.get()[number], self._timeout, _BUSY, with_file)
 
@@ -71,13 +71,23 @@ class StripedLocks:
         """Call ``work`` while holding all locks: nobody writes. Raises as :meth:`run`."""
         end = time.monotonic() + self._timeout
         while True:
+            attempt_ends = min(end, time.monotonic() + PATIENCE_FOR_ALL)
+            # The files exclude this process's threads as well. They are closed when Python drops its last reference to
+            # them, wherever this is interrupted.
+            held: list[FileIO] = []
             try:
-                return self._run_alone(min(end, time.monotonic() + PATIENCE_FOR_ALL), work)
+                for path in self._paths:
+                    held.append(self._open(path))
+                    _lock(held[-1], attempt_ends)
+                return work()
             except StoreError:
                 if time.monotonic() > end:
                     raise
-            # One writer may have been stopped with its lock. Others are not to wait for it with the locks of this
-            # attempt, so the next one comes after a pause.
+            finally:
+                for lock_file in held:
+                    _unlock(lock_file)
+            # A writer may have been stopped while it held its lock. Other writers should not wait for it too, so this
+            # attempt has given up its locks, and the next one comes after a pause.
             time.sleep(random.uniform(0, PATIENCE_FOR_ALL))  # noqa: S311 - jitter, not a secret
 
     def before_fork(self) -> None:
@@ -90,26 +100,14 @@ class StripedLocks:
         for lock in self._threads.get():
             fork.release(lock)
 
-    def _run_alone(self, deadline: float, work: Callable[[], T]) -> T:
-        # The files exclude threads as well, and are closed when Python lets go of them, however this is interrupted.
-        held = []
-        try:
-            for path in self._paths:
-                held.append(self._open(path))
-                _lock(held[-1], deadline)
-            return work()
-        finally:
-            for lock_file in held:
-                _give_up(lock_file)
-
     def _open(self, path: str) -> FileIO:
-        return FileIO(path, "ab", opener=self._open_descriptor)
+        def open_descriptor(path: str, _flags: int) -> int:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            # Root may have made the lock file, for example in a `session-mw sweep` that cron starts.
+            give_to_owner_of(self._directory, descriptor)
+            return descriptor
 
-    def _open_descriptor(self, path: str, _flags: int) -> int:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        # a lock that root made, in a `session-mw sweep` by cron, say
-        give_to_owner_of(self._directory, descriptor)
-        return descriptor
+        return FileIO(path, "ab", opener=open_descriptor)
 
 
 def _lock(lock_file: FileIO, deadline: float) -> None:
@@ -123,7 +121,7 @@ def _lock(lock_file: FileIO, deadline: float) -> None:
         time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - jitter, not a secret
 
 
-def _give_up(lock_file: FileIO) -> None:
-    # A child that was forked in C meanwhile has the file open too, so that closing it here would not be enough.
+def _unlock(lock_file: FileIO) -> None:
+    # A child that was forked in C meanwhile has the file open too, so closing it here would not release the lock.
     fcntl.flock(lock_file, fcntl.LOCK_UN)
     lock_file.close()

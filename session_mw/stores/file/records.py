@@ -1,11 +1,12 @@
-r"""One record, one file: how it is written, and what is not taken for one.
+r"""One record in one file: how it is written, and which files are recognized as records.
 
 A file is one line, then the data:
 
     session_mw 1 <expires> <version> <bytes of data> <principal as JSON>\n<data>
 
 It is written under another name and renamed, so whoever opens it sees the old record or the
-new one, whole. What does not begin so is not ours: it is never read on, replaced or removed.
+new one, whole. A file that begins otherwise was not written by a store: it is not read further,
+and never replaced or removed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Stored(NamedTuple):
 
 
 BROKEN = Stored(b"", "", 0, None)
-"""What a file of ours that was cut short (by a power cut, say) reads as: long expired."""
+"""How a record's file is read that was cut short (by a power cut, for example): as long expired."""
 
 
 def new_version() -> str:
@@ -72,16 +73,23 @@ def read_header(path: str) -> Stored | None:
 
 
 def write(path: str, stored: Stored) -> None:
-    """Put a record in its place, at once.
+    """Write a record to its file, atomically.
 
     Raises:
-        OSError: It could not be written; what was there still is.
+        OSError: It could not be written; the former record is still there.
     """
     principal = json.dumps(stored.principal)
     header = f"session_mw 1 {stored.expires} {stored.version} {len(stored.data)} {principal}\n"
     temporary = temporary_name(path)
     try:
-        _write_new(temporary, header.encode("ascii") + stored.data)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            give_to_owner_of(os.path.dirname(path), descriptor)
+            rest = memoryview(header.encode("ascii") + stored.data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        finally:
+            os.close(descriptor)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -96,7 +104,7 @@ def temporary_name(path: str) -> str:
 
 
 def is_abandoned(path: str, before: float) -> bool:
-    """Whether a temporary file is one of ours that a killed process left before that Unix time."""
+    """Whether a file is a temporary one that a killed process left before that Unix time."""
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode) or status.st_mtime >= before:
         return False
@@ -107,34 +115,38 @@ def is_abandoned(path: str, before: float) -> bool:
 
 
 def _content(path: str, at_most: int | None) -> tuple[bytes, int]:
-    """The file's first bytes and its size; a size of 0 if there is no file."""
+    """The file's first bytes and its size; a size of 0 if there is no file.
+
+    Args:
+        path: The file.
+        at_most: How many bytes to read; None for all.
+
+    Raises:
+        NotOurs: Something else than a record's file is there.
+        OSError: The file cannot be read.
+    """
     try:
-        # O_NONBLOCK: opening a FIFO would wait for its other end
+        # O_NONBLOCK: otherwise opening a FIFO would wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return b"", 0
     except OSError as error:
-        # FreeBSD says EMLINK for a symlink, others ELOOP; a socket is ENXIO
+        # For a symlink FreeBSD reports EMLINK, other systems ELOOP; for a socket the error is ENXIO.
         if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
             raise NotOurs from None
         raise
     try:
-        content, size = _read_plain(descriptor, at_most)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotOurs
+        wanted = status.st_size if at_most is None else at_most
+        content = os.read(descriptor, wanted)
+        while len(content) < min(wanted, status.st_size) and (more := os.read(descriptor, wanted - len(content))):
+            content += more
     finally:
         os.close(descriptor)
     if not content.startswith(MAGIC):
         raise NotOurs
-    return content, size
-
-
-def _read_plain(descriptor: int, at_most: int | None) -> tuple[bytes, int]:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise NotOurs
-    wanted = status.st_size if at_most is None else at_most
-    content = os.read(descriptor, wanted)
-    while len(content) < min(wanted, status.st_size) and (more := os.read(descriptor, wanted - len(content))):
-        content += more
     return content, status.st_size
 
 
@@ -147,14 +159,3 @@ def _unpacked(header: bytes, size: int, data: bytes = b"") -> Stored:
     except ValueError:
         return BROKEN
     return Stored(data, match[2].decode(), int(match[1]), principal)
-
-
-def _write_new(path: str, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        give_to_owner_of(os.path.dirname(path), descriptor)
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-    finally:
-        os.close(descriptor)

@@ -24,7 +24,7 @@ from session_mw.stores.session_ids import KEY, is_key
 
 logger = logging.getLogger("session_mw")
 
-# five looked at for each one created: at most about a fifth of many records is ever expired
+# On average five records are looked at for each one that is created, so at most about a fifth of many is expired.
 SWEEP_ONE_IN = 20
 LOOKED_AT_AT_ONCE = 100
 _ROUNDS = 16
@@ -34,18 +34,19 @@ class FileStore:
     """Sessions in the files of a directory, for several processes on one machine.
 
     Sessions survive a restart and a killed process; a power cut may take back the last
-    writes. A key that is not 64 lower-case hexadecimal digits never reaches the file system.
+    writes. A session id that is not 64 lower-case hexadecimal digits never reaches the file system.
     Symlinks and files that the store did not write are never followed, replaced or removed.
-    :meth:`keys_of` reads the first line of every record: seconds for a hundred thousand, in which
-    others write on. Expired records are removed little by little as new ones are created, and all at
-    once by :meth:`sweep`. A directory that is exchanged for another one is used from then on, by all
-    processes; one that is removed is an error. What root makes belongs to the owner of the directory.
+    :meth:`keys_of` reads the first line of every record, which takes seconds for a hundred thousand;
+    others can write meanwhile. Expired records are removed little by little as new ones are created, and
+    all at once by :meth:`sweep`. If another directory is put in the place of the store's, all processes
+    use the new one from then on; if the directory is removed, that is an error. Files that root makes
+    are given to the owner of the directory.
     Needs a POSIX system (flock).
 
     Args:
-        directory: Made, with mode 0700, if it does not exist; its parent must exist.
+        directory: The directory; made, with mode 0700, if it does not exist. Its parent must exist.
         timeout: Seconds to wait for other writers.
-        create: False: the directory is there already, or it is an error.
+        create: Whether to make the directory; with False it is an error if it does not exist.
 
     Raises:
         ConfigurationError: The directory cannot be made or used, or others may write to it.
@@ -56,7 +57,7 @@ class FileStore:
             raise ConfigurationError("FileStore needs flock, which Windows lacks; use 'sqlite:///sessions.db'")
         self._directory = Directory(os.path.abspath(os.fspath(directory)), create)
         self._locks = StripedLocks(self._directory.path, timeout)
-        # not from 0, or processes that make few records would never sweep
+        # A random start: from 0 every new process would sweep at once, from 1 short-lived ones would never do it.
         self._turns = itertools.count(secrets.randbelow(SWEEP_ONE_IN))
 
     def __repr__(self) -> str:
@@ -97,28 +98,51 @@ class FileStore:
         """As :meth:`session_mw.protocols.IndexedStore.create`.
 
         Raises:
-            ValueError: The key is not one.
+            ValueError: The key is not a session id.
         """
         if not is_key(key):
             raise ValueError("a session's key is 64 lower-case hexadecimal digits")
         if next(self._turns) % SWEEP_ONE_IN == 0:
             self._sweep_a_little()
+
+        def write_if_free() -> bool:
+            if self._directory.is_taken(key):
+                return False
+            self._directory.write(key, data, ttl, principal)
+            return True
+
         with _FAILURES:
-            return self._locks.run(key, lambda: self._create(key, data, ttl, principal))
+            return self._locks.run(key, write_if_free)
 
     def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.update`."""
         if not is_key(key):
             return False
+
+        def write_if_unchanged() -> bool:
+            stored = self._directory.live(key)
+            if stored is None or stored.version != version:
+                return False
+            self._directory.write(key, data, ttl, principal)
+            return True
+
         with _FAILURES:
-            return self._locks.run(key, lambda: self._update(key, data, ttl, version, principal))
+            return self._locks.run(key, write_if_unchanged)
 
     def touch(self, key: str, ttl: int) -> bool:
         """As :meth:`session_mw.protocols.Store.touch`."""
         if not is_key(key):
             return False
+
+        def write_new_end() -> bool:
+            stored = self._directory.live(key)
+            if stored is None:
+                return False
+            records.write(self._directory.path_of(key), stored._replace(expires=int(time.time()) + ttl))
+            return True
+
         with _FAILURES:
-            return self._locks.run(key, lambda: self._touch(key, ttl))
+            return self._locks.run(key, write_new_end)
 
     def delete(self, key: str) -> None:
         """As :meth:`session_mw.protocols.Store.delete`."""
@@ -129,8 +153,9 @@ class FileStore:
     def keys_of(self, principal: str) -> Iterator[str]:
         """As :meth:`session_mw.protocols.IndexedStore.keys_of`; reads every record's first line.
 
-        New records are looked for until none is the principal's: a session that is given another key
-        has a record under it before that under the old one ends, but perhaps after it was looked for.
+        The directory is listed again until no new record belongs to the principal, or has gone by now. When an id
+        is regenerated, the record under the new id is written before the one under the old id is deleted. But it may
+        be written after the directory was listed, and the old one deleted before it is read: neither would be found.
         """
         listing = Listing(self._directory, self._locks)
         seen: set[str] = set()
@@ -153,7 +178,7 @@ class FileStore:
             return sum(stored.expires <= time.time() for _, stored in self._directory.headers())
 
     def sweep(self, batch: int = 1000) -> Iterator[int]:
-        """As :meth:`session_mw.protocols.SweepableStore.sweep`; also what killed processes left half written."""
+        """As :meth:`session_mw.protocols.SweepableStore.sweep`; removes files that killed processes left, too."""
         with _FAILURES:
             self._directory.remove_abandoned()
             expired = (key for key, stored in self._directory.headers() if stored.expires <= time.time())
@@ -162,26 +187,6 @@ class FileStore:
 
     def close(self) -> None:
         """Nothing is held open."""
-
-    def _create(self, key: str, data: bytes, ttl: int, principal: str | None) -> bool:
-        if self._directory.is_taken(key):
-            return False
-        self._directory.write(key, data, ttl, principal)
-        return True
-
-    def _update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None) -> bool:
-        stored = self._directory.live(key)
-        if stored is None or stored.version != version:
-            return False
-        self._directory.write(key, data, ttl, principal)
-        return True
-
-    def _touch(self, key: str, ttl: int) -> bool:
-        stored = self._directory.live(key)
-        if stored is None:
-            return False
-        records.write(self._directory.path_of(key), stored._replace(expires=int(time.time()) + ttl))
-        return True
 
     def _remove_if_expired(self, key: str) -> bool:
         return self._locks.run(key, lambda: self._directory.remove(key, only_expired=True))
@@ -207,18 +212,18 @@ def _parsed(url: str) -> tuple[str, dict[str, Any]]:
 
 
 class _Failures:
-    """What the operating system refuses is a failure of the store."""
+    """Turns an ``OSError`` into a ``StoreError``."""
 
     def __enter__(self) -> None:
-        """Nothing yet."""
+        """Do nothing."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, OSError):
             text = f"the session directory failed: {error.strerror}"
             if isinstance(error, PermissionError) and error.filename:
-                # the file, or else the folder that it would be in
+                # The file, or if it does not exist, the folder that it would be in.
                 refused = rights_of(error.filename) or rights_of(os.path.dirname(error.filename))
-                # a message shows no more of a session's id than a log
+                # A message shows only as much of a session id as a log line does.
                 refused = KEY.sub(lambda key: f"{key[0][:8]}…", refused)
                 text = f"{text}; {refused}" if refused else text
             raise StoreError(text) from error

@@ -1,21 +1,21 @@
-"""A connection to memcached that ends, whatever the server does, when the time for a call is over."""
+"""A connection to memcached that gives up when the time for a call is over, whatever the server does."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Address: TypeAlias = tuple[str, int] | str
 """Host and port, or the path of a Unix socket."""
 
 
 class Connection:
-    """What pymemcache takes for a socket: it uses no more of one than ``sendall``, ``recv`` and ``close``.
+    """Used by pymemcache as its socket, of which it calls only ``sendall``, ``recv`` and ``close``.
 
-    A socket's own time-out begins anew with each packet, so that a server which sends a byte
-    now and then is waited for without end.
+    A real socket's time-out begins anew with each packet, so a server that sends a byte now and
+    then would be waited for without end.
 
     Args:
         address: Where to connect to; all addresses of a host are tried.
@@ -32,7 +32,26 @@ class Connection:
     def __init__(self, address: Address, ends: float) -> None:
         self.ends = ends
         self._process = os.getpid()
-        self._socket = _unix_socket(address, ends) if isinstance(address, str) else _tcp_socket(*address, ends)
+        addresses: list[tuple[Any, ...]] = (
+            [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", address)]
+            if isinstance(address, str)
+            else list(socket.getaddrinfo(*address, type=socket.SOCK_STREAM))
+        )
+        for tried, (family, kind, protocol, _, place) in enumerate(addresses, start=1):
+            opened = socket.socket(family, kind, protocol)
+            try:
+                # Each address gets its share: otherwise one that does not answer would leave no time for the others.
+                opened.settimeout(_left(ends) / (len(addresses) - tried + 1))
+                opened.connect(place)
+                if not isinstance(address, str):
+                    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._socket = opened
+                return
+            except BaseException as error:
+                opened.close()
+                if tried == len(addresses) or not isinstance(error, OSError):
+                    raise
+        raise OSError(f"{address[0]} has no address")
 
     def sendall(self, data: bytes) -> None:
         """Send everything."""
@@ -40,7 +59,7 @@ class Connection:
         self._socket.sendall(data)
 
     def recv(self, size: int) -> bytes:
-        """Receive at most ``size`` bytes; none where the server has closed the connection."""
+        """Receive at most ``size`` bytes; an empty result if the server has closed the connection."""
         self._socket.settimeout(_left(self.ends))
         return self._socket.recv(size)
 
@@ -49,9 +68,9 @@ class Connection:
         self._socket.close()
 
     def is_reusable(self) -> bool:
-        """Whether the next command may be sent: this process made the connection, it stands, and nothing is unread.
+        """Whether the next command may be sent: this process made the connection, it is open, and nothing is unread.
 
-        What is unread would be taken for the answer to the next command.
+        An unread answer would be taken for the answer to the next command.
         """
         if self._process != os.getpid():
             # A fork copied it; the parent reads from the same socket.
@@ -71,31 +90,3 @@ def _left(ends: float) -> float:
     if left <= 0:
         raise TimeoutError("timed out")
     return left
-
-
-def _tcp_socket(host: str, port: int, ends: float) -> socket.socket:
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for tried, (family, kind, protocol, _, address) in enumerate(addresses, start=1):
-        opened = socket.socket(family, kind, protocol)
-        try:
-            # Each address gets its share, or one that does not answer would leave no time for the others.
-            opened.settimeout(_left(ends) / (len(addresses) - tried + 1))
-            opened.connect(address)
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return opened
-        except BaseException as error:
-            opened.close()
-            if tried == len(addresses) or not isinstance(error, OSError):
-                raise
-    raise OSError(f"{host} has no address")
-
-
-def _unix_socket(path: str, ends: float) -> socket.socket:
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        opened.settimeout(_left(ends))
-        opened.connect(path)
-    except BaseException:
-        opened.close()
-        raise
-    return opened

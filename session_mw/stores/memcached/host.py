@@ -13,7 +13,7 @@ from session_mw.exceptions import NotSerializable, StoreError
 from session_mw.stores.memcached.connection import Address, Connection
 
 _DROPPED = (ConnectionError, MemcacheUnexpectedCloseError)
-# pymemcache takes answers apart that may be no memcached's: a wrong port, a proxy.
+# pymemcache raises the last four if the answer does not come from memcached (a wrong port, a proxy).
 _DRIVER_ERRORS = (MemcacheError, OSError, ValueError, LookupError, TypeError, AssertionError)
 _LONGEST_RELATIVE = 30 * 24 * 3600
 """memcached reads a greater number as a date (protocol.txt, "Expiration times")."""
@@ -24,14 +24,14 @@ _CLOCK_IS_GOOD_FOR = 3600.0
 class Host:
     """A memcached server.
 
-    pymemcache's own clients for several hosts hand the keys of a host that is down to
-    the others, where the sessions are not: they would seem to have ended. Its pool has a
-    lock, which a fork may copy while it is held. So connections are kept here: a deque
-    needs no lock.
+    pymemcache's own clients for several hosts ask the other hosts for the keys of a host
+    that is down. The sessions are not there, so they would seem to have ended. pymemcache's
+    pool has a lock, which a fork may copy while it is held. So connections are kept here, in a
+    deque, which needs no lock.
 
-    A connection is in the deque only after an answer was read to its end: one whose
-    answer may still come (the call timed out, or was interrupted by another thread, by
-    ``gevent.Timeout`` or by the end of its greenlet) is closed or forgotten.
+    A connection is put into the deque only after an answer was read to its end. If the answer
+    may still come (the call timed out, or was interrupted by another thread, by
+    ``gevent.Timeout`` or by the end of its greenlet), the connection is closed.
 
     Args:
         address: Host and port, or the path of a Unix socket.
@@ -70,23 +70,29 @@ class Host:
             try:
                 return self._send(self._idle_client() or self._connect(ends), ends, method, *args, **options)
             except _DROPPED:
-                # The others are as old: a restarted server has dropped them all.
+                # A restarted server has dropped the other idle connections too.
                 self.close()
                 return self._send(self._connect(ends), ends, method, *args, **options)
         except TimeoutError as error:
-            # A firewall that forgot this connection has forgotten the others too: they would time out one by one.
+            # A firewall that has forgotten this connection has forgotten the others too, and each would time out.
             self.close()
             raise self._failed(error) from error
         except MemcacheServerError as error:
-            raise self._refused(error, args) from error
+            if "too large" not in str(error):
+                raise self._failed(error) from error
+            size = max(len(arg) for arg in args if isinstance(arg, bytes))
+            raise NotSerializable(
+                "", f"it is {size} bytes, which is more than the memcached server keeps (its option -I)"
+            ) from error
         except _DRIVER_ERRORS as error:
             raise self._failed(error) from error
 
     def expiry(self, ttl: int, ends: float) -> int:
-        """``ttl`` seconds from now in the words of memcached, a second of its clock's grain added.
+        """The expiry to send for ``ttl`` seconds, and one second more because memcached's clock counts whole seconds.
 
-        More than 30 days have to be a date by the server's clock, which may be asked for until
-        ``ends``; zero, for dates that do not fit, is never. The record itself tells the exact second.
+        More than 30 days have to be given as a date by the server's clock, so the server may be asked for its
+        time, until ``ends``. A date that does not fit becomes 0, which means never. The record itself holds the
+        exact second.
         """
         if ttl < _LONGEST_RELATIVE:
             return ttl + 1
@@ -107,7 +113,7 @@ class Host:
             client.close()
 
     def _idle_client(self) -> Any:
-        """One that was kept and can be used; None where there is none."""
+        """An idle connection that can be used; None if there is none."""
         while True:
             try:
                 client = self._idle.pop()
@@ -127,7 +133,7 @@ class Host:
             client.sock.ends = ends
             answer = getattr(client, method)(*args, **options)
         except BaseException:
-            # Its answer may still come: nobody else may read it.
+            # The answer may still come, and must not be read as the answer to another command.
             client.close()
             raise
         if len(self._idle) < self._max_idle:
@@ -136,18 +142,12 @@ class Host:
             client.close()
         return answer
 
-    def _refused(self, error: Exception, args: tuple[Any, ...]) -> NotSerializable | StoreError:
-        if "too large" not in str(error):
-            return self._failed(error)
-        size = max(len(arg) for arg in args if isinstance(arg, bytes))
-        return NotSerializable("", f"it is {size} bytes, which is more than the memcached server keeps (its option -I)")
-
     def _failed(self, error: Exception) -> StoreError:
         return StoreError(f"memcached failed at {self.name}: {type(error).__name__}, {_words_of(error)}")
 
 
 def _words_of(error: Exception) -> str:
-    """What the operating system or the server said; what a driver quotes of another answer may be a session's data."""
+    """The system's or server's words for an error. The driver's are left out: they may quote a session's data."""
     if isinstance(error, MemcacheUnexpectedCloseError):
         return "the server closed the connection"
     if isinstance(error, MemcacheUnknownCommandError):

@@ -39,32 +39,33 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
 class MemcachedStore:
     """Sessions in memcached, for any number of machines.
 
-    Nothing survives a restart of the server, and a server that is full drops what was not
-    used for longest: a session can end at any time. Each key has its host; while a host is
-    down its sessions raise ``StoreError``, and another host never answers for it. There is
-    no index of principals.
+    Nothing survives a restart of the server, and a full server drops the records that were not
+    used for longest, so a session can end at any time. Each session id belongs to one host. While
+    that host is down, its sessions raise ``StoreError``; another host is never asked for them. There
+    is no index of principals.
 
-    The version of a record is not memcached's ``cas`` number, which a touch changes too;
-    that number guards each writing between its reading and its storing. So reading is one
-    round trip, and so is writing what was read, if nothing came between.
+    The version of a record is stored in its value. memcached's ``cas`` number would not do, because
+    a touch changes it too. The number only makes sure that nothing is stored between the reading and
+    the writing of one call. So a load is one round trip, and so is an update after a load, if nobody
+    changed the record meanwhile.
 
-    A session larger than the server keeps (1 MB, or its option ``-I``) is refused with
-    ``NotSerializable``, and the record stays as it was: the data is at fault, not the server.
+    A session larger than the server keeps (1 MB, or its option ``-I``) raises ``NotSerializable``,
+    and the record stays as it was, because the data is at fault and not the server.
 
     A call ends within ``timeout``, however many commands it takes; only the lookup of a host's
     name has the limits of the system's resolver. After a time-out all idle connections to that host
-    are closed, for a firewall that forgot one has forgotten the others too.
+    are closed, because a firewall that has forgotten one has forgotten the others too.
 
     Args:
         hosts: Host and port of every server, or the path of its Unix socket; the same on all
             machines, in any order.
-        prefix: Stands before every key. Applications that share a server need different ones.
+        prefix: Put before every session id. Applications that share a server need different ones.
         timeout: Seconds that a call may take.
         connect_timeout: Seconds of these to wait for a connection, at most.
         max_idle: How many connections to each host are kept while they are not in use.
 
     Raises:
-        ConfigurationError: No host, a host twice, or a prefix that cannot stand in a key.
+        ConfigurationError: There is no host, a host is given twice, or the prefix cannot be part of a key.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class MemcachedStore:
 
         Args:
             url: The URL.
-            create: As for :func:`~session_mw.open_store`; in memcached there is nothing to create.
+            create: Without effect, because in memcached there is nothing to create; all stores accept it.
 
         Raises:
             ConfigurationError: The URL has a mistake.
@@ -102,7 +103,7 @@ class MemcachedStore:
 
     @classmethod
     def location_of(cls, url: str) -> Location:
-        """Where the store is that the URL names; nothing is opened.
+        """Where the store is that the URL names. It opens nothing.
 
         Raises:
             ConfigurationError: The URL has a mistake.
@@ -114,7 +115,7 @@ class MemcachedStore:
         return f"<{type(self).__name__} memcached://{hosts} prefix={self._prefix!r}>"
 
     def load(self, key: str) -> Record | None:
-        """Read a record. A value that is no record of ours is one without data."""
+        """Read a record. A value that is not a record is returned as a record without data."""
         host, name, ends = self._begin(key)
         found, cas = host.call(ends, "gets", name)
         record = values.live(found)
@@ -131,7 +132,7 @@ class MemcachedStore:
             return True
         found, cas = host.call(ends, "gets", name)
         if values.version_in(found) == version:
-            # The connection dropped after the server had stored it.
+            # The connection dropped after the server had stored the record, and the command was sent again.
             return True
         if cas is None or values.live(found) is not None:
             return False
@@ -142,11 +143,11 @@ class MemcachedStore:
         host, name, ends = self._begin(key)
         new = values.new_version()
         value = values.packed(values.ends_in(ttl), new, data)
-        # A record of another host or prefix may have the same number.
-        is_of_here = isinstance(version, values.Version) and version.name == name and version.expires > time.time()
-        if is_of_here and host.call(ends, "cas", name, value, version.cas, expire=host.expiry(ttl, ends)):
+        # A cas number means something only for the same host and prefix.
+        is_same_record = isinstance(version, values.Version) and version.name == name and version.expires > time.time()
+        if is_same_record and host.call(ends, "cas", name, value, version.cas, expire=host.expiry(ttl, ends)):
             return True
-        # A touch may have come between, or the connection dropped after the server had stored the record.
+        # Somebody may have touched the record, or the connection dropped after the server had stored it.
         found, cas = host.call(ends, "gets", name)
         while values.version_in(found) != new:
             record = values.live(found)
@@ -158,7 +159,7 @@ class MemcachedStore:
         return True
 
     def touch(self, key: str, ttl: int) -> bool:
-        """Let the record end ``ttl`` seconds from now."""
+        """Let the record expire ``ttl`` seconds from now."""
         host, name, ends = self._begin(key)
         found, cas = host.call(ends, "gets", name)
         while (record := values.live(found)) is not None and record.version:
@@ -173,7 +174,7 @@ class MemcachedStore:
         if not is_key(key):
             return
         host, name, ends = self._begin(key)
-        # pymemcache says the same of a record that was not there and of an answer that it does not know.
+        # pymemcache returns False both if there was no record and if it did not understand the answer.
         if not host.call(ends, "delete", name) and host.call(ends, "get", name) is not None:
             raise StoreError(f"memcached failed at {host.name}: it did not remove a record")
 
@@ -189,9 +190,9 @@ class MemcachedStore:
     def _begin(self, key: str) -> tuple[Host, str, float]:
         """The key's host, the key's name there, and when the call has to end.
 
-        The host is the one that a hash of both ranks first: one that is added or taken away moves
-        only the keys that it gets or had (Thaler and Ravishankar, "A Name-Based Mapping Scheme for
-        Rendezvous", 1996).
+        The host is the one for which a hash of host and key is greatest. So if a host is added or removed, only
+        the keys move that it gets or had (Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous",
+        1996).
         """
         host = self._hosts[0]
         if len(self._hosts) > 1:
@@ -199,10 +200,10 @@ class MemcachedStore:
         return host, self._prefix + key, host.deadline()
 
     def _changed_by_another(self, host: Host, name: str, ends: float) -> Any:
-        """Value and number of a record, read again because another writer was faster.
+        """A record's value and ``cas`` number, read anew because another writer was faster.
 
         Raises:
-            StoreError: Others were faster for all the time that a call may take.
+            StoreError: Other writers were faster until the time for the call was over.
         """
         if time.monotonic() >= ends:
             raise StoreError(f"a record in memcached at {host.name} was changed by others for the whole timeout")
@@ -229,6 +230,6 @@ def _addresses(parsed: StoreURL) -> list[Address]:
 
 
 def _location(shown: str, addresses: Sequence[Address]) -> Location:
-    # Who can reach a Unix socket is on this machine.
+    # A Unix socket can be reached only from this machine.
     hosts = tuple("localhost" if isinstance(address, str) else address[0] for address in addresses)
     return Location("memcached", shown, hosts=hosts)

@@ -14,7 +14,7 @@ _HEADER_LENGTH = 32
 
 
 class Version(bytes):
-    """A record's version, and what tells memcached that nothing was written since it was loaded."""
+    """A record's version, with the ``cas`` number that memcached gave the value when it was loaded."""
 
     def __new__(cls, version: bytes, name: str, cas: bytes, expires: int) -> Version:
         self = super().__new__(cls, version)
@@ -32,7 +32,7 @@ def new_version() -> bytes:
 
 
 def ends_in(ttl: int) -> int:
-    """Unix time at which a record ends that lives ``ttl`` seconds from now."""
+    """Unix time at which a record expires that is written now to live for ``ttl`` seconds."""
     return min(int(time.time()) + ttl, _LATEST)
 
 
@@ -42,13 +42,13 @@ def packed(ends: int, version: bytes, data: bytes) -> bytes:
 
 
 def version_in(value: bytes | None) -> bytes | None:
-    """The version in a value; None where there is none."""
+    """The version in a value; None if the value is not a record."""
     head = _HEADER.match(value or b"")
     return head and head[2]
 
 
 def live(value: bytes | None) -> Record | None:
-    """The record in a value, unless it has ended. A value that is no record of ours is one without data."""
+    """The record in a value, or None if it has expired; a record without data if the value is not a record."""
     if value is None:
         return None
     head = _HEADER.match(value)

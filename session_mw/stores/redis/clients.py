@@ -1,7 +1,7 @@
-"""Redis and Valkey URLs, and the redis-py clients that they stand for.
+"""Redis and Valkey URLs, and the redis-py clients that they name.
 
-redis-py knows neither Sentinel, Cluster nor Valkey in a URL, and takes an option that it
-does not know as an argument of the first connection. So nothing of a URL is passed on unread.
+redis-py has no URLs for Sentinel, Cluster and Valkey, and passes an option that it does not know to
+the first connection, where it fails. So URLs are parsed here, and redis-py never sees them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ READ_SECONDS = 2.0
 CONNECTIONS = 50
 
 _NO_MORE_TRIES: dict[str, Any] = {"cluster_error_retry_attempts": 0} if VERSION[0] < 6 else {}
-"""redis-py 5 tries again besides; later versions go by ``retry``, and warn of this argument."""
+"""redis-py 5 has retries of its own besides ``retry``; later versions have not, and warn of this argument."""
 
 SCHEMES = [
     *(
@@ -83,10 +83,10 @@ _TLS_OPTIONS: dict[str, Callable[[str], Any]] = {
 
 @dataclass(frozen=True)
 class Target:
-    """What a URL says."""
+    """A URL, parsed."""
 
     make: Callable[[], Client] = field(repr=False)
-    """Makes a client with no connections, but a cluster's: that one connects as soon as it is made."""
+    """Makes a client, which connects at its first use; a cluster's client connects when it is made."""
     location: Location
     where: str
     """The hosts with their ports, for messages."""
@@ -94,18 +94,18 @@ class Target:
     timeout: float
     """Seconds that an operation may take."""
     secrets: tuple[str, ...] = field(repr=False)
-    """What no message may show: user and password."""
+    """User and password, which no message may show."""
 
 
 class ClusterClient(RedisCluster):
-    """redis-py's client, which takes a lock of its own when it is collected; in a forked process that may be held."""
+    """redis-py's client without its ``__del__``, which takes a lock that may be held for ever in a forked process."""
 
     def __del__(self) -> None:
-        """Leave it to the connections, which close themselves."""
+        """Do nothing: the connections close themselves."""
 
 
 def target(url: str) -> Target:
-    """Read a URL.
+    """Parse a URL.
 
     Raises:
         ConfigurationError: The URL has a mistake.
@@ -119,10 +119,16 @@ def target(url: str) -> Target:
     own: dict[str, Callable[[str], Any]] = {"db": _database_number} if kind == "unix" else {}
     parsed = parse_url(url, {**_OPTIONS, **own, **(_TLS_OPTIONS if tls else {})})
     make = {"": _single, "unix": _unix, "sentinel": _sentinel, "cluster": _cluster}[kind]
+    hosts = parsed.hosts or [("localhost", None)]
+    usual_port = 26379 if kind == "sentinel" else 6379
+    where = ", ".join(f"{host}:{port or usual_port}" for host, port in hosts)
+    verified = parsed.options.get("ssl_check_hostname", True) and parsed.options.get("ssl_cert_reqs") != "none"
+    # without_password() puts three stars in the place of user and password.
+    has_password = parsed.password is not None or parsed.user == "***"
     return Target(
         make(parsed, tls, shown),
-        _location(parsed, tls, shown),
-        unquote(parsed.path) if kind == "unix" else _addresses(parsed, 26379 if kind == "sentinel" else 6379),
+        Location("redis", shown, "", tuple(host for host, _ in hosts), tls, verified, has_password),
+        unquote(parsed.path) if kind == "unix" else where,
         parsed.options.get("prefix", "session:"),
         parsed.options.get("timeout", READ_SECONDS),
         tuple(filter(None, (parsed.user, parsed.password))),
@@ -130,7 +136,7 @@ def target(url: str) -> Target:
 
 
 def location_of_client(client: Client, shown: str) -> Location:
-    """Where a ready client connects to, as far as it tells."""
+    """Where a ready client connects to, as far as its settings tell."""
     pool = getattr(client, "connection_pool", None)
     manager = getattr(pool, "sentinel_manager", None)
     if isinstance(client, RedisCluster):
@@ -152,7 +158,7 @@ def location_of_client(client: Client, shown: str) -> Location:
 
 
 def secrets_of_client(client: Client) -> tuple[str, ...]:
-    """What no message may show of a ready client: user and password."""
+    """User and password of a ready client, which no message may show."""
     if isinstance(client, RedisCluster):
         arguments = client.get_connection_kwargs()
     else:
@@ -161,7 +167,7 @@ def secrets_of_client(client: Client) -> tuple[str, ...]:
 
 
 def close(client: Client) -> None:
-    """Give back all connections, also those to Sentinels."""
+    """Close all connections, also those to Sentinels."""
     client.close()
     pool = getattr(client, "connection_pool", None)
     if pool is not None:
@@ -170,38 +176,25 @@ def close(client: Client) -> None:
         sentinel.connection_pool.disconnect()
 
 
-def _location(url: StoreURL, tls: bool, shown: str) -> Location:
-    checks = url.options.get("ssl_check_hostname", True) and url.options.get("ssl_cert_reqs") != "none"
-    # without_password leaves three stars where user and password stood
-    has_password = url.password is not None or url.user == "***"
-    return Location(
-        "redis", shown, "", tuple(host for host, _ in url.hosts) or ("localhost",), tls, checks, has_password
-    )
-
-
-def _addresses(url: StoreURL, usual_port: int) -> str:
-    return ", ".join(f"{host}:{port or usual_port}" for host, port in url.hosts or [("localhost", None)])
-
-
 def _connection(url: StoreURL) -> dict[str, Any]:
     """The arguments that every kind of client hands to its connections."""
     return {
         "username": url.user,
         "password": url.password,
-        # RESP 2 is enough here, and spares a HELLO, which Redis before 6 does not know
+        # RESP 2 is enough, and needs no HELLO, which Redis before 6 does not know.
         "protocol": 2,
     }
 
 
 def _tcp(url: StoreURL, tls: bool) -> dict[str, Any]:
     options = {name: value for name, value in url.options.items() if name in _TLS_OPTIONS}
-    # redis-py before 6 leaves the host's name unchecked
+    # redis-py before 6 does not check the host's name by default.
     checked = {"ssl_check_hostname": options.get("ssl_cert_reqs") != "none"} if tls else {}
     return {"socket_keepalive": True, **checked, **options}
 
 
 def _pool(url: StoreURL, connection_class: type) -> dict[str, Any]:
-    """The arguments that every kind of pool gets. Tries are the store's business, so connections make one each."""
+    """The arguments for every kind of pool. The store retries, so connections do not."""
     connect_seconds = url.options.get("connect_timeout", CONNECT_SECONDS)
     return {
         "connection_class": timed(connection_class, connect_seconds, url.options.get("timeout", READ_SECONDS)),
@@ -246,7 +239,7 @@ def _sentinel(url: StoreURL, tls: bool, shown: str) -> Callable[[], Client]:
             for host, port in url.hosts
         ]
         client: Redis = manager.master_for(name, connection_pool_class=MasterPool, **pool)
-        # else it closes its connections when it is collected, for which redis-py takes a lock
+        # Otherwise it closes its connections when it is garbage-collected, for which redis-py takes a lock.
         client.auto_close_connection_pool = False
         return client
 
@@ -258,7 +251,8 @@ def _cluster(url: StoreURL, tls: bool, shown: str) -> Callable[[], Client]:
         raise ConfigurationError(f"{shown!r} has a path; a cluster has no databases, so leave it out")
     hosts, limit = url.hosts or [("localhost", None)], url.options.get("timeout", READ_SECONDS)
     arguments = {**_pool(url, SSLConnection if tls else Connection), **_connection(url), **_tcp(url, tls)}
-    # RedisCluster takes a class of pools only along with a URL, and drops some arguments of TLS before redis-py 6.
+    # RedisCluster accepts a pool class only together with a URL. Before redis-py 6 it loses some TLS arguments, so that
+    # they are bound to the class.
     pool_class: Any = functools.partial(BlockingConnectionPool, **arguments)
 
     def make() -> Client:

@@ -1,10 +1,10 @@
-"""What redis-py's connections and pools do not do by themselves: keep to one limit of time, and bear interruption.
+"""Adds to redis-py's connections and pools: one time limit for an operation, and safety when a call is interrupted.
 
-A call can be broken off at any point: by a time-out, a signal handler, ``gevent.Timeout``, a killed
-greenlet, an exception set in a thread from outside. redis-py then puts the connection back into its pool,
-also one whose answer may still come, or one that has not logged in yet. The next command on it would
-get the answer of another one, and a visitor another visitor's session. Both classes here are mixed into
-redis-py's own connection classes, which take such subclasses as ``connection_class``.
+A call can be interrupted at any point: by a time-out, a signal handler, ``gevent.Timeout``, a killed greenlet, an
+exception that another thread sets. redis-py then puts the connection back into its pool, even if its answer may still
+come, or it has not logged in yet. The next command on it would be given the answer of the former one, and a visitor
+another visitor's session. :class:`Guarded` and :class:`Timed` are mixed into redis-py's own connection classes, and
+its pools are given the results as ``connection_class``.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from redis.exceptions import ResponseError
 from redis.sentinel import SentinelConnectionPool
 
 _LEAST_SECONDS = 0.001
-"""A socket takes a time-out of 0 as "do not wait", and answers with another error."""
+"""A socket takes a time-out of 0 as "do not wait", and then raises BlockingIOError instead of TimeoutError."""
 
 _SLACK_SECONDS = 0.02
 
 deadline: ContextVar[float | None] = ContextVar("session_mw_redis_deadline", default=None)
-"""When the present operation has to be over, by ``time.monotonic()``; None for no limit of ours."""
+"""When the present operation must end, by ``time.monotonic()``; None if the store sets no limit."""
 
 
 def seconds_left(limit: float) -> float:
@@ -39,20 +39,20 @@ def seconds_left(limit: float) -> float:
 
 
 class NoPlaceError(RedisConnectionError):
-    """All connections of a pool were in use until the deadline. The server may be well."""
+    """All connections of a pool were in use until the deadline. This says nothing about the server."""
 
 
 class Guarded:
-    """Mixed into a connection: one that owes an answer, or is half connected, is closed before it is used again."""
+    """Mixed into a connection: closes it before it is used again if an answer is missing, or it is half connected."""
 
     _owed = 0
-    """Answers that were asked for and have not been read."""
+    """How many answers have not been read to the commands that were sent."""
     _is_ready = False
     """Connected, logged in, and the database selected."""
     _is_greeting = False
 
     def connect(self) -> None:
-        """Make sure that a command can be sent; a pool does this whenever it hands out a connection."""
+        """Make sure that a command can be sent. A pool calls this whenever it hands out a connection."""
         if self._is_ready and not self._owed:
             return
         self.disconnect()
@@ -64,8 +64,8 @@ class Guarded:
         self._is_ready = True
 
     def disconnect(self, *args: Any, **named: Any) -> None:
-        """Close the connection, and forget what it owes."""
-        # In this order: broken off in the middle, it still counts as one to be closed.
+        """Close the connection. Missing answers can no longer come."""
+        # In this order: if this is interrupted, the next connect() closes the connection again.
         self._is_ready = False
         super().disconnect(*args, **named)  # type: ignore[misc]
         self._owed = 0
@@ -97,7 +97,7 @@ class Guarded:
 
 
 class Timed(Guarded):
-    """Mixed into a connection: whatever it waits for, it waits until the deadline only."""
+    """Mixed into a connection: whatever it waits for, it waits no longer than until the deadline."""
 
     connect_seconds = 2.0
     read_seconds = 2.0
@@ -109,7 +109,7 @@ class Timed(Guarded):
 
     @socket_connect_timeout.setter
     def socket_connect_timeout(self, _: object) -> None:
-        """redis-py sets it from its own arguments; the class knows better."""
+        """Ignore the value that redis-py sets from its own arguments."""
 
     @property
     def socket_timeout(self) -> float:
@@ -118,23 +118,24 @@ class Timed(Guarded):
 
     @socket_timeout.setter
     def socket_timeout(self, _: object) -> None:
-        """As above."""
+        """Ignore the value that redis-py sets from its own arguments."""
 
     def can_read(self, timeout: float = 0) -> bool:
-        """Whether something has come: never, where nothing is owed.
+        """Whether there is something to read; False without asking the system if no answer is missing.
 
-        A pool asks this before it hands out a connection, to find one that is not in order. That costs a tenth of a
-        command, and a dropped connection is found, and tried again, when it is used.
+        A pool calls this to find out whether a connection is in order before it hands it out. Asking the system would
+        take a tenth of the time of a command, and a dropped connection is noticed anyway when it is used.
         """
         return bool(self._owed) and bool(super().can_read(timeout))  # type: ignore[misc]
 
     def _connect(self) -> Any:
-        # The method that redis-py leaves to each kind of connection. Its parsers wait anew for each piece of an answer.
+        # Each of redis-py's kinds of connection makes its socket here. On a plain socket redis-py's parsers would wait
+        # for the whole time-out anew at each piece of an answer.
         return TimedSocket(super()._connect(), self.read_seconds)  # type: ignore[misc]
 
 
 class TimedSocket:
-    """A socket that waits until the deadline, however many pieces come one by one."""
+    """A socket that waits until the deadline, in however many pieces the data comes."""
 
     def __init__(self, socket: Any, limit: float) -> None:
         self._socket = socket
@@ -146,7 +147,7 @@ class TimedSocket:
         return getattr(self._socket, name)
 
     def settimeout(self, seconds: float | None) -> None:
-        """redis-py asks for 0 to see whether something has come; how long to wait otherwise is not its business."""
+        """Obey only 0, with which redis-py asks if there is something to read; otherwise the deadline counts."""
         self._waits = seconds != 0
         if not self._waits:
             self._set = 0.0
@@ -167,7 +168,7 @@ class TimedSocket:
     def _wait(self) -> None:
         if self._waits:
             left = seconds_left(self._limit)
-            # Each setting is a call of the system; most commands are over before it would make a difference.
+            # Setting it is a system call, and most commands end before it would make a difference.
             if abs(left - self._set) > _SLACK_SECONDS:
                 self._socket.settimeout(left)
                 self._set = left
@@ -175,34 +176,34 @@ class TimedSocket:
 
 @functools.cache
 def guarded(connection_class: type) -> type:
-    """The class of connections, with :class:`Guarded`."""
+    """The class of connections with :class:`Guarded` mixed in."""
     if issubclass(connection_class, Guarded):
         return connection_class
     return type(f"Guarded{connection_class.__name__}", (Guarded, connection_class), {})
 
 
 def timed(connection_class: type, connect_seconds: float, read_seconds: float) -> type:
-    """The class of connections, with :class:`Timed` and these limits."""
+    """The class of connections with :class:`Timed` mixed in and these limits."""
     limits = {"connect_seconds": connect_seconds, "read_seconds": read_seconds}
     return type(f"Timed{connection_class.__name__}", (Timed, connection_class), limits)
 
 
 class _Ticket:
-    """One that waits for a place."""
+    """A thread or greenlet that waits for a place."""
 
     def __init__(self) -> None:
-        # Looked up here, since gevent may have put another there after the application was loaded.
+        # Looked up at the call, because gevent may replace threading.Lock after the application was loaded.
         self.given = threading.Lock()
         self.given.acquire()
         self.connection: Any = None
 
 
 class Places:
-    """The queue of a ``BlockingConnectionPool``: places, with an idle connection or without one, last in, first out.
+    """The queue of a ``BlockingConnectionPool``: last in, first out, each place with an idle connection or without one.
 
-    Who waits is served in turn and no longer than until the deadline. Each step is one call into C:
-    an exception from outside finds no lock held that another thread would wait for, and a fork neither.
-    ``queue.LifoQueue`` holds one in Python; ``queue.SimpleQueue`` lets a thread starve, and then waits for ever.
+    Those that wait are served in turn, until their deadline. Each step is one call into C, so no lock is held that
+    other threads would wait for if an exception interrupts a step, or the process forks. ``queue.LifoQueue`` holds a
+    lock while Python code runs. ``queue.SimpleQueue`` can let one thread wait for ever while others take the places.
 
     Attributes:
         queue: The free places: a connection each, or None. redis-py looks for idle connections here.
@@ -233,7 +234,7 @@ class Places:
         """Take a place.
 
         Returns:
-            Its connection; None if it has none yet.
+            The connection of the place; None if the place has no connection yet.
 
         Raises:
             NoPlaceError: No place became free in time.
@@ -242,16 +243,17 @@ class Places:
             try:
                 return self.queue.pop()
             except IndexError:
-                pass  # none is free
+                pass  # no place is free
         ticket = _Ticket()
         self._waiting.append(ticket)
-        # After it was added, so that whoever comes second, this one or one that gives a place back, sees both.
+        # After the ticket was added. Otherwise a place that is given back in between would be missed: its giver would
+        # not see the ticket, and this thread would not see the place.
         self._match()
         if self._is_abandoned or ticket.given.acquire(timeout=_wait(timeout) if block else 0):
             return ticket.connection
         try:
             self._waiting.remove(ticket)
-        except ValueError:  # it was given one at the last moment
+        except ValueError:  # a place was given to it at the last moment
             if ticket.given.acquire(timeout=_LEAST_SECONDS):
                 return ticket.connection
         raise NoPlaceError("all connections were in use for too long")
@@ -260,7 +262,7 @@ class Places:
         """Close the idle connections; their places stay."""
         taken = []
         while self.queue:
-            # Taken out first, so that no other thread begins to use one meanwhile.
+            # Taken out before they are closed, so that no other thread uses one meanwhile.
             taken.append(self._pop(self.queue))
         for connection in taken:
             if connection is not None:
@@ -268,7 +270,7 @@ class Places:
             self.put_nowait(connection)
 
     def abandon(self) -> None:
-        """Close the idle connections, and from now on each one that comes back; nobody waits any more."""
+        """Close the idle connections now and the others when they come back, and let nobody wait any longer."""
         self._is_abandoned = True
         while self.queue:
             self.put_nowait(self._pop(self.queue))
@@ -286,7 +288,7 @@ class Places:
             try:
                 ticket = self._waiting.popleft()
             except IndexError:
-                # it gave up; see whether another one came, who may have missed this place
+                # The one that waited has given up. Look again: another one may have come while the place was taken.
                 self.queue.append(connection)
                 continue
             ticket.connection = connection
@@ -301,7 +303,7 @@ class Places:
 
 
 def _wait(limit: float | None) -> float:
-    """How long a lock may be waited for; -1 is for ever."""
+    """How many seconds to wait for a lock; -1 means for ever."""
     end = deadline.get()
     left = -1.0 if end is None else max(end - time.monotonic(), 0)
     if limit is None:
@@ -310,13 +312,13 @@ def _wait(limit: float | None) -> float:
 
 
 class MasterPool(BlockingConnectionPool, SentinelConnectionPool):
-    """redis-py's pool for the master that Sentinels name, which waits for a place as its blocking pool does."""
+    """redis-py's pool for the master that Sentinels name, made to wait for a place as its blocking pool does."""
 
     def __init__(self, service_name: str, sentinel_manager: Any, **named: Any) -> None:
         super().__init__(service_name=service_name, sentinel_manager=sentinel_manager, **named)  # type: ignore[no-untyped-call]
 
     def disconnect(self, inuse_connections: bool = True) -> None:
-        """Close the connections; redis-py before 7 has no blocking pool that leaves those in use."""
+        """Close the connections. Before its version 7 redis-py's blocking pool always closes those in use, too."""
         if inuse_connections:
             super().disconnect()
         else:
@@ -324,11 +326,11 @@ class MasterPool(BlockingConnectionPool, SentinelConnectionPool):
 
 
 def fresh_pool(pool: Any) -> Any:
-    """A pool as a ready client's, with guarded connections and without any made yet.
+    """A pool with the settings of a ready client's pool, with guarded connections, and empty.
 
     Returns:
-        ``pool`` itself where it is of a kind of its own: with client-side caching, with a provider of
-        credentials that has it in its books, or of a class that is not redis-py's.
+        The new pool; ``pool`` itself if it cannot be copied, because it has client-side caching, or a provider of
+        credentials that knows it, or its class is not redis-py's.
     """
     kind, named = type(pool), dict(pool.connection_kwargs)
     is_plain = kind in (ConnectionPool, BlockingConnectionPool, SentinelConnectionPool)
@@ -345,7 +347,7 @@ def fresh_pool(pool: Any) -> Any:
 
 
 def abandon(pool: Any) -> None:
-    """Close a pool's idle connections; those in use are closed when they come back, or when they are forgotten."""
+    """Close a pool's idle connections now, and those in use when they come back or are garbage-collected."""
     places = getattr(pool, "pool", None)
     if isinstance(places, Places):
         places.abandon()

@@ -1,4 +1,4 @@
-"""What redis-py raises, as a :class:`StoreError` that tells what the server said and shows no secret."""
+"""Turns redis-py's errors into a :class:`StoreError` that tells what the server said and shows no secret."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from session_mw.exceptions import StoreError
 
 
 class WrongServerError(RedisError):
-    """The connections lead to a replica: the address belongs to another server by now."""
+    """The connections lead to a replica, because the address belongs to another server by now."""
 
 
 DRIVER_ERRORS = (
@@ -33,14 +33,14 @@ DRIVER_ERRORS = (
     RedisClusterException,
     ChildDeadlockedError,
     OSError,
-    # redis-py takes answers apart that may be no Redis's: a wrong port, a proxy
+    # redis-py raises these if the answer does not come from Redis (a wrong port, a proxy).
     ValueError,
     TypeError,
     LookupError,
     AttributeError,
 )
 
-# The words of others may hold what was sent, or what was stored.
+# Errors whose words are shown. Those of others may contain what was sent or stored.
 _TELLING = (RedisConnectionError, RedisTimeoutError, ResponseError, OSError)
 _CODES: dict[type[Exception], str] = {
     MasterDownError: "MASTERDOWN",
@@ -50,9 +50,9 @@ _CODES: dict[type[Exception], str] = {
     ReadOnlyError: "READONLY",
     BusyLoadingError: "LOADING",
 }
-"""redis-py takes them off the words, and keeps them since its version 8."""
+"""redis-py cuts these codes off the message; since version 8 it keeps them in an attribute."""
 _ECHO = re.compile(r",? with args beginning with.*| : .*<redis\..*", re.DOTALL)
-"""Redis repeats the arguments of a command that it does not know; redis-py describes its Sentinel clients."""
+"""Redis repeats the arguments of an unknown command, and redis-py adds its Sentinel clients with their settings."""
 _MOST = 300
 
 
@@ -60,10 +60,10 @@ def failed(error: BaseException, where: str, secrets: Iterable[str]) -> StoreErr
     """The error to raise for one of redis-py's.
 
     Args:
-        error: It becomes the cause. What its frames held, a password say, is let go: tools that report
-            errors show the local variables of each frame.
+        error: The driver's error, which becomes the cause. Its tracebacks are removed, because tools that report
+            errors show the local variables of each frame, for example a password.
         where: The hosts, which redis-py does not always name.
-        secrets: What the message must not show.
+        secrets: Texts that the message must not show.
     """
     told = error.__cause__ if isinstance(error, WrongServerError) and error.__cause__ else error
     words = _words_of(told)
@@ -71,19 +71,26 @@ def failed(error: BaseException, where: str, secrets: Iterable[str]) -> StoreErr
         words = words.replace(secret, "***")
     shown = f": {words}" if words else ""
     place = f" ({where})" if where and where not in words else ""
-    _forget_frames(error)
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        link = waiting.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            waiting += [link.__cause__, link.__context__]
     return StoreError(f"Redis failed: {type(told).__name__}{shown}{place}")
 
 
 def is_read_only(error: BaseException) -> bool:
-    """Whether a server will not write, or not answer, because it is a replica. A script says so among other words."""
+    """Whether a server rejects a command because it is a replica; a script's error has the code among other words."""
     return isinstance(error, (ReadOnlyError, MasterDownError)) or (
         isinstance(error, ResponseError) and ("READONLY" in str(error) or "MASTERDOWN" in str(error))
     )
 
 
 def says_wrong_type(error: BaseException | None) -> bool:
-    """Whether a command failed because the value is no string."""
+    """Whether a command failed because the value is not a string."""
     return str(error).startswith("WRONGTYPE")
 
 
@@ -105,14 +112,3 @@ def _code_of(error: BaseException, words: str) -> str:
             return "WRONGPASS"
         return "NOAUTH" if words.startswith("Authentication required") else ""
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), "")
-
-
-def _forget_frames(error: BaseException) -> None:
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        link = waiting.pop()
-        if link is not None and id(link) not in seen:
-            seen.add(id(link))
-            link.__traceback__ = None
-            waiting += [link.__cause__, link.__context__]

@@ -1,6 +1,6 @@
-"""What the Redis store runs inside the server.
+"""Lua scripts that the Redis store runs inside the server.
 
-The index of a principal is a sorted set of keys, each scored with when its record ends.
+The index of a principal is a sorted set of session ids, whose score is the time at which the record expires.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from session_mw.stores.redis.values import HEADER_LENGTH
 
 @dataclass(frozen=True)
 class Script:
-    """A Lua script under the name by which a server that has seen it knows it."""
+    """A Lua script, and the hash by which a server that has seen it knows it."""
 
     text: str
     sha: str = field(init=False)
 
     def __post_init__(self) -> None:
-        # Redis names scripts so; nothing rests on the hash's strength
+        # Redis names scripts by SHA-1; security does not depend on it.
         sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         object.__setattr__(self, "sha", sha)
 
 
-# A value that is no string is no record, and no outage either.
+# A value that is not a string is treated as a value that is not a record, not as an outage.
 _RECORD = f"""
 local function header_of(record)
   local head = redis.pcall('GETRANGE', record, 0, {HEADER_LENGTH - 1})
@@ -40,7 +40,7 @@ local function is_live(head, now)
 end
 """
 
-# A score later than the record's end is harmless: whoever lists looks at the record.
+# A score later than the record's expiry is harmless, because keys_of() checks each record.
 _LIST = """
 local function list(index, key, ends, ttl, now)
   redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
@@ -50,8 +50,8 @@ local function list(index, key, ends, ttl, now)
 end
 """
 
-# The client makes the version. So a script that is sent again, because the connection dropped,
-# sees in the record that it was already carried out.
+# The client makes the version. So a script that is sent a second time, because the connection dropped,
+# recognizes its version in the record and does nothing.
 _WRITE = """
 if KEYS[2] then list(KEYS[2], ARGV[4], string.sub(ARGV[1], 1, 14), ARGV[2], ARGV[3]) end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
@@ -66,7 +66,7 @@ local is_expired = string.match(head, '^%d+:') and not is_live(head, ARGV[3])
 if head ~= '' and not is_expired then return 0 end
 {_WRITE}"""
 )
-"""KEYS: record, maybe index. ARGV: value, ttl, now, key in the index. Returns 1, or 0 if the key is taken."""
+"""KEYS: record, optionally index. ARGV: value, ttl, now, key in the index. Returns 1, or 0 if the key is taken."""
 
 UPDATE = Script(
     f"""{_RECORD}{_LIST}
@@ -75,7 +75,7 @@ if version_in(head) == version_in(ARGV[1]) then return 1 end
 if version_in(head) ~= ARGV[5] or not is_live(head, ARGV[3]) then return 0 end
 {_WRITE}"""
 )
-"""As CREATE; ARGV[5] is the version that it must still have. Returns 1, or 0 if it has another or is gone."""
+"""As CREATE; ARGV[5] is the version that the record must have. Returns 1, or 0 if it has another or is gone."""
 
 TOUCH = Script(
     f"""{_RECORD}{_LIST}
@@ -88,7 +88,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 return head
 """
 )
-"""KEYS: record, maybe index. ARGV: when it ends, ttl, now, key in the index, owner.
+"""KEYS: record, optionally index. ARGV: expiry, ttl, now, key in the index, owner.
 
 Returns the record's header, empty if there is no record; a record of another owner stays as it is.
 """
@@ -100,10 +100,10 @@ redis.call('DEL', KEYS[1])
 return head
 """
 )
-"""KEYS: record. Returns what was its header."""
+"""KEYS: record. Returns the header of the record that was deleted."""
 
 LIST = Script(f"{_LIST}list(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4])")
-"""KEYS: index. ARGV: key, when its record ends, ttl, now."""
+"""KEYS: index. ARGV: key, expiry of its record, ttl, now."""
 
 LISTED = Script(
     """

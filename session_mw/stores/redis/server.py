@@ -1,4 +1,4 @@
-"""What is said to Redis, and what its answers mean: one limit of time, one more try, one kind of error."""
+"""Sends commands to Redis: with a time limit for each operation, one retry, and one kind of error."""
 
 from __future__ import annotations
 
@@ -29,25 +29,26 @@ T = TypeVar("T")
 
 _ASKED_AT_ONCE = 500
 _USUAL_TIMEOUT = getattr(connection, "DEFAULT_SOCKET_TIMEOUT", None)
-"""redis-py waits for ever by default, until its version 8."""
+"""Before its version 8 redis-py waits for ever by default."""
 
 
 _ONCE_MORE = Retry(NoBackoff(), 1, (RedisConnectionError, WrongServerError))
-"""A dropped connection, or one to a former master, is tried again at once; silence is not."""
+"""After a dropped connection, or one to a former master, a command is sent again at once; not after a time-out."""
 
 
 class Server:
     """A server, or a cluster of them.
 
-    Each process has a client of its own: what another thread held while the process was forked, a lock or
-    a connection, stays with the parent. And whenever a call was broken off or not answered, the client's connections
-    are given up for new ones, so that no late answer, lost place or next stale connection is left.
+    Each process has a client of its own, so a child does not use locks or connections that a thread of its parent
+    held during the fork. Whenever a call was interrupted or not answered, the client is replaced by one with new
+    connections. Otherwise a late answer could be read as that of another command, a pool's place could be lost, and
+    the next connection could be as stale.
 
     Args:
-        make: Makes a client that returns bytes; called at the first use, and again as said above.
+        make: Makes a client that returns bytes; called at the first use, and whenever the client is replaced.
         timeout: Seconds that an operation may take; None leaves it to a ready client's own limits.
         where: The hosts, for messages; empty if the client tells.
-        secrets: What no message may show, beside what the client tells.
+        secrets: Texts that no message may show, besides user and password of a ready client.
         client: A ready client.
 
     Raises:
@@ -64,7 +65,7 @@ class Server:
     ) -> None:
         self._make = make
         self.client = client
-        """The client that was given or made last."""
+        """The client that was given, or made last."""
         self._timeout = timeout
         self._where = where
         self._secrets = secrets
@@ -73,7 +74,7 @@ class Server:
         self._inherited: list[Client] = []
 
     def begin(self) -> None:
-        """Start an operation, whose commands together have to be over within the time-out."""
+        """Start an operation. All its commands together must end within the time-out."""
         if self._timeout is not None:
             deadline.set(time.monotonic() + self._timeout)
         else:
@@ -86,7 +87,7 @@ class Server:
     def run(self, script: Script, keys: list[str], *args: str | bytes | int) -> Any:
         """Run a script, whose text is sent where the server has not seen it; its answer.
 
-        redis-py's ``Script`` would have every node of a cluster load it, also one that is down.
+        redis-py's own ``Script`` loads the text into every node of a cluster, which fails if one of them is down.
         """
         try:
             return self.call("EVALSHA", script.sha, len(keys), *keys, *args)
@@ -96,15 +97,20 @@ class Server:
         return self.call("EVAL", script.text, len(keys), *keys, *args)
 
     def headers(self, names: list[str]) -> Iterator[bytes]:
-        """The beginnings of several values; empty where there is none, or no string.
+        """The beginnings of several values; empty if there is no value, or it is not a string.
 
         Each round trip may take the time-out.
         """
         for start in range(0, len(names), _ASKED_AT_ONCE):
             asked = names[start : start + _ASKED_AT_ONCE]
             self.begin()
-            answers = self._ask(lambda client, asked=asked: _beginnings(client, asked))  # type: ignore[misc]
-            yield from map(self._header, answers)
+            for answer in self._ask(lambda client, asked=asked: _beginnings(client, asked)):  # type: ignore[misc]
+                if not isinstance(answer, Exception):
+                    yield bytes_in(answer)
+                elif says_wrong_type(answer):
+                    yield b""
+                else:
+                    raise self._failed(answer) from answer
 
     def is_cluster(self) -> bool:
         """Whether keys are spread over several servers."""
@@ -149,38 +155,34 @@ class Server:
         return failed(error, where, secrets)
 
     def _open(self) -> Client:
-        # Without a lock, which another thread may hold during a fork. Of two clients that are made at once one is used.
+        # Not under a lock, because another thread could hold it during a fork. If two threads make a client at the same
+        # time, both use the one that is entered first.
         for process in list(self._clients):
             if process != os.getpid():
-                self._inherit(self._clients.pop(process, None))
+                # Dropping a parent process's client closes this process's copies of its connections.
+                inherited = self._clients.pop(process, None)
+                if isinstance(inherited, RedisCluster) and not isinstance(inherited, ClusterClient):
+                    # This one is kept: when it is collected it takes a lock, which may have been held during the fork.
+                    self._inherited.append(inherited)
         self.client = self._clients.setdefault(os.getpid(), self._make())
         return self.client
-
-    def _inherit(self, client: Client | None) -> None:
-        """Drop the client of a parent process, which closes this process's ends of its connections."""
-        if isinstance(client, RedisCluster) and not isinstance(client, ClusterClient):
-            # This one would take a lock when it is collected, held perhaps during the fork.
-            self._inherited.append(client)
 
     def _give_up(self, client: Client) -> None:
         if self._clients.get(os.getpid()) is client:
             self._clients.pop(os.getpid(), None)
-        for pool in _pools_of(client):
+        if isinstance(client, RedisCluster):
+            pools = [node.redis_connection.connection_pool for node in client.get_nodes() if node.redis_connection]
+        else:
+            pools = [client.connection_pool]
+        for pool in pools:
             abandon(pool)
-
-    def _header(self, answer: Any) -> bytes:
-        if isinstance(answer, Exception):
-            if says_wrong_type(answer):
-                return b""
-            raise self._failed(answer) from answer
-        return bytes_in(answer)
 
 
 def from_client(client: Client | Callable[[], Client]) -> Server:
     """The server of a ready client, or of a function that makes one.
 
     Raises:
-        ConfigurationError: It is neither, or decodes responses.
+        ConfigurationError: It is not such an object, or it decodes responses.
     """
     if isinstance(client, (Redis, RedisCluster)):
         _check(client)
@@ -193,10 +195,10 @@ def from_client(client: Client | Callable[[], Client]) -> Server:
 
 
 def bytes_in(answer: Any) -> bytes:
-    """An answer that has to be a string.
+    """An answer that must be a string.
 
     Raises:
-        StoreError: It is none.
+        StoreError: It is not.
     """
     if isinstance(answer, bytes):
         return answer
@@ -204,12 +206,12 @@ def bytes_in(answer: Any) -> bytes:
 
 
 def is_wrong_type(error: StoreError) -> bool:
-    """Whether a command failed because the value is no string."""
+    """Whether a command failed because the value is not a string."""
     return says_wrong_type(error.__cause__)
 
 
 def is_refusal(error: StoreError) -> bool:
-    """Whether the server was reached, and would not do what it was told."""
+    """Whether the server answered with an error."""
     return isinstance(error.__cause__, ResponseError)
 
 
@@ -230,12 +232,13 @@ def _check(client: Client) -> Client:
 
 
 def _equipped(client: Client) -> Client:
-    """A ready client with connections of its own, which bear being broken off."""
+    """A ready client with a new pool, whose connections can be interrupted at any point."""
     if isinstance(client, Redis):
         pool = fresh_pool(client.connection_pool)
         if pool is not client.connection_pool:
             client.connection_pool = pool
-            # else a client that is collected closes it, for which redis-py takes a lock, held perhaps during a fork
+            # Otherwise redis-py closes the pool when the client is collected, for which it takes a lock that may have
+            # been held during a fork.
             client.auto_close_connection_pool = False
     return client
 
@@ -251,13 +254,7 @@ def _beginnings(client: Any, names: list[str]) -> list[Any]:
         pipeline.getrange(name, 0, HEADER_LENGTH - 1)
     answers: list[Any] = pipeline.execute(raise_on_error=False)
     for answer in answers:
-        # a cluster's pipeline hands out what it should raise
+        # A cluster's pipeline returns these errors where it should raise them.
         if isinstance(answer, (RedisConnectionError, RedisTimeoutError)) or is_read_only(answer):
             raise answer
     return answers
-
-
-def _pools_of(client: Client) -> list[Any]:
-    if isinstance(client, RedisCluster):
-        return [node.redis_connection.connection_pool for node in client.get_nodes() if node.redis_connection]
-    return [client.connection_pool]

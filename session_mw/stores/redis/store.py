@@ -16,28 +16,29 @@ from session_mw.stores.redis.server import Server, bytes_in, from_client, is_ref
 from session_mw.stores.redis.values import Version
 from session_mw.stores.session_ids import is_key
 
+# How often keys_of() reads the index at most.
 _ROUNDS = 16
 _SMALL = 4096
-"""Bytes of a value that are sent again, to be compared, in less time than a script saves."""
+"""Bytes of a value up to which sending it back for the comparison takes less time than the script that it saves."""
 
 
 class RedisStore:
     """Sessions in Redis or Valkey, for any number of machines.
 
-    What survives a restart of the server is what it persists: with ``appendonly yes`` all
-    but the last second, with the default snapshots what the last one holds, else nothing.
-    A server with a ``maxmemory-policy`` that evicts keys ends sessions when it is full, and may
-    lose the list of a principal's sessions; with ``noeviction`` writing fails instead.
+    After a restart the server has what it persisted: with ``appendonly yes`` everything but the
+    last second, with the default snapshots the last snapshot, otherwise nothing. A server with a
+    ``maxmemory-policy`` that evicts keys ends sessions when it is full, and may lose the list of a
+    principal's sessions; with ``noeviction`` writes fail instead.
 
-    Each operation is one round trip; a second one keeps the index when a record with a
-    principal is touched or deleted and, under Cluster, written, and looks closer when a
-    record is not what it was when it was read; a touch under Cluster then takes a third. A
-    connection that drops, or leads to a replica, is tried once more; that is safe for writing too,
-    because a write recognizes itself. A call that gets no answer in time closes the idle
-    connections too, since what swallowed one has mostly swallowed all.
+    Each operation is one round trip. A second one is needed for the index when a record with a
+    principal is touched or deleted (under Cluster also when it is written; a touch then takes a third), and
+    when a record has changed since it was loaded. After a dropped connection, or one that leads to a
+    replica, a command is sent once more. That is safe for writes too, because a write recognizes its own
+    version in the record. A call that gets no answer in time closes the idle connections too, because
+    whatever has cut one off (a firewall, for example) has mostly cut off all.
 
-    A forked process makes its own client; so does a call that was broken off (a signal handler,
-    ``gevent.Timeout``), whose connection may be owed an answer.
+    A forked process makes its own client. A call that was interrupted (by a signal handler or
+    ``gevent.Timeout``) has the client replaced, because an answer may still come on its connection.
 
     Args:
         client: A redis-py client that returns bytes, or a function that makes one: at the first use in each
@@ -45,10 +46,10 @@ class RedisStore:
             over: it gives a ``Redis`` client a new pool of the same kind, and closes it. The client's own
             time-outs and retries hold; one without a ``socket_timeout`` is warned of. Where a process forks while
             it is in use, a ``RedisCluster`` has to come from a function.
-        prefix: Stands before every key. Applications that share a server need different ones.
+        prefix: Put before every session id. Applications that share a server need different ones.
 
     Raises:
-        ConfigurationError: The client is none of redis-py's, it decodes responses, or it has a single connection.
+        ConfigurationError: The client is not redis-py's, it decodes responses, or it has a single connection.
     """
 
     def __init__(self, client: Client | Callable[[], Client], prefix: str = "session:") -> None:
@@ -77,7 +78,7 @@ class RedisStore:
 
         Args:
             url: The server's.
-            create: There is nothing to create in Redis; taken since all stores take it.
+            create: Without effect, because in Redis there is nothing to create; all stores accept it.
 
         Raises:
             ConfigurationError: The URL has a mistake.
@@ -98,7 +99,7 @@ class RedisStore:
         return target(url).location
 
     def describe(self) -> Location:
-        """Where the store is; where a function makes the client, nothing is known before its first use."""
+        """Where the store is. If a function makes the client, nothing is known before the first use."""
         if self._location is not None:
             return self._location
         client = self._server.client
@@ -108,7 +109,7 @@ class RedisStore:
         return f"<{type(self).__name__} {self._shown} prefix={self._prefix!r}>"
 
     def load(self, key: str) -> Record | None:
-        """Read a record. A value that is none is a record without data."""
+        """Read a record. A value that is not a record is returned as a record without data."""
         self._server.begin()
         try:
             value = self._server.call("GET", self._prefix + key)
@@ -130,13 +131,14 @@ class RedisStore:
         return isinstance(version, bytes) and self._write(lua.UPDATE, key, data, ttl, principal, version)
 
     def touch(self, key: str, ttl: int) -> bool:
-        """Let the record end ``ttl`` seconds from now."""
+        """Let the record expire ``ttl`` seconds from now."""
         self._server.begin()
         now = int(time.time())
         ends = min(now + ttl, values.LATEST)
         head = self._touch(key, values.NOBODY, [], ends, ttl, now)
         if owner := values.owner_in(head):
-            # The index first: if a connection drops in between, no record is later than its place there says.
+            # The index is written first: if the connection drops in between, no record expires later than its score in
+            # the index says, so the index never drops a live one.
             head = self._touch(key, owner, self._list(key, owner, ends, ttl, now), ends, ttl, now)
         return bool(head)
 
@@ -147,7 +149,7 @@ class RedisStore:
     def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
         if not is_key(key):
-            # it could name the index
+            # With the prefix it could be the name of an index.
             return
         self._server.begin()
         head = bytes_in(self._server.run(lua.DELETE, [self._prefix + key]) or b"")
@@ -157,8 +159,9 @@ class RedisStore:
     def keys_of(self, principal: str) -> list[str]:
         """The keys of the principal's live records.
 
-        Asked again until no key is new: a session that is given another one has it in the list before
-        the record under the old one ends, but perhaps after the list was read.
+        The index is read again until it has no new key. When an id is regenerated, the new one enters the index
+        before the record under the old one is deleted. But it may enter after the index was read, and the old record
+        may be gone before it is read: then neither would be found.
         """
         owner, found = values.owner_of(principal), dict[str, bool]()
         for _ in range(_ROUNDS):
@@ -188,14 +191,15 @@ class RedisStore:
             owner = values.owner_of(principal)
             keys += self._list(key, owner, ends, ttl, now)
         value = values.header(ends, os.urandom(8).hex(), owner) + data
-        if principal is None and self._replaced(version, keys[0], value, ttl, now):
+        if principal is None and self._replace_if_unchanged(version, keys[0], value, ttl, now):
             return True
         return bool(self._server.run(script, keys, value, ttl, now, key, bytes(version)))
 
-    def _replaced(self, read: bytes, name: str, value: bytes, ttl: int, now: int) -> bool:
-        """Write where the whole value is still the one that was read; else a script has to look closer.
+    def _replace_if_unchanged(self, read: bytes, name: str, value: bytes, ttl: int, now: int) -> bool:
+        """Write the record if its whole value is still the one that was loaded; whether this was possible.
 
-        Valkey 8.1 and Redis 8.4 compare by themselves, which takes them a third of a script's time.
+        If not, a script must compare the versions: the record may only have been touched, or the server is too old.
+        Valkey 8.1 and Redis 8.4 compare values by themselves, in a third of a script's time.
         """
         if not (self._compares and isinstance(read, Version) and read.expires > now and len(read.value) <= _SMALL):
             return False
@@ -208,10 +212,11 @@ class RedisStore:
             return False
 
     def _list(self, key: str, owner: str, ends: int, ttl: int, now: int) -> list[str]:
-        """List a key, or return the index for the script that writes the record.
+        """Enter a key in the index, or return the index for the script that writes the record.
 
-        A script may touch the keys of one slot of a cluster only. There the key is listed
-        before it is written, so that no record is ever without its place in the index.
+        A script may use keys of only one slot of a cluster. So there the key is entered in the index by
+        a script of its own, before the record is written: a record that is not in the index would survive a log-out of
+        all the principal's sessions.
         """
         index = self._index(owner)
         if not self._server.is_cluster():

@@ -1,9 +1,7 @@
-"""How a record is laid out in Redis.
+"""The record format in Redis: one string, so that a load is one GET.
 
-It is one string, so that loading it is one GET:
-
-    00001700000000:9f86d081884c7d65:2c26b46b68ffc68ff99b453c1d304134:data…
-    when it ends   version          whose it is                      as it was given
+00001700000000:9f86d081884c7d65:2c26b46b68ffc68ff99b453c1d304134:data…
+expiry         version          owner: hash of the principal     payload
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ class Version(bytes):
 
 
 def record_in(value: bytes) -> Record:
-    """The record that a value is; one without data if it is none."""
+    """The record in a value; a value that is not a record is returned as one without data."""
     head = HEADER.match(value)
     if head is None:
         return Record(b"", b"", LATEST)
@@ -42,19 +40,19 @@ def record_in(value: bytes) -> Record:
 
 
 def header(ends: int, version: str, owner: str) -> bytes:
-    """What stands before the data; the time fits, see :data:`LATEST`."""
+    """The part before the data; ``ends`` is at most :data:`LATEST`."""
     return f"{ends:014d}:{version}:{owner}:".encode()
 
 
 def owner_of(principal: str | None) -> str:
-    """A principal's name in headers and index keys: of fixed width, and silent about who it is."""
+    """A principal's name in headers and index keys: a hash, so it has a fixed width and does not tell who it is."""
     if principal is None:
         return NOBODY
     return hashlib.sha256(principal.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def owner_in(head: bytes) -> str | None:
-    """Whose record it is, by its header; None if nobody's, or if it is no header."""
+    """The owner in a record's header; None if there is no owner, or it is not a header."""
     match = HEADER.match(head)
     return None if match is None or match[3] == NOBODY.encode() else match[3].decode()
 

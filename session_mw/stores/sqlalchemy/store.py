@@ -12,16 +12,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import IntegrityError
 
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import Location, Record
-from session_mw.stores import stand_in
 from session_mw.stores.options import identifier, without_password
 from session_mw.stores.session_ids import is_key, warn_of_foreign
-from session_mw.stores.sqlalchemy.connections import Links
+from session_mw.stores.sqlalchemy.connections import Connections, Source
 from session_mw.stores.sqlalchemy.table import Statements, session_table
-from session_mw.stores.sqlalchemy.urls import engine_from_url
+from session_mw.stores.sqlalchemy.urls import TIMEOUT, location, location_of, source_from_url
 
 _logger = logging.getLogger("session_mw")
 _LATEST = 2**63 - 1
@@ -29,6 +27,8 @@ _SWEEPS = 0.01
 _SWEPT_AT_ONCE = 100
 # SQLite before 3.32 takes no more parameters in one statement
 _MOST_PARAMETERS = 900
+# An application's pool has a bound of its own.
+_MANY = 10_000
 
 
 class SQLAlchemyStore:
@@ -38,31 +38,47 @@ class SQLAlchemyStore:
     about one ``create`` in a hundred removes up to a hundred of them, and
     ``session-mw sweep`` removes all.
 
-    Each operation is one statement in autocommit mode, one round trip; a writing that changed
-    nothing asks once or twice more why. Where the database
-    dropped the connection (it was restarted, say) the statement is sent once more; that is
-    safe for writing too, because a write recognizes itself by its version.
+    Each operation is one statement in autocommit mode, one round trip (with pg8000 a transaction of
+    one statement); a writing that changed nothing asks once or twice more why. No statement is
+    prepared by name, and no setting is left on a connection, so that a pooler may stand between
+    (PgBouncer in transaction mode).
+
+    What happens when the database does not do its part, whatever the driver:
+
+    - An operation takes at most ``timeout`` seconds in all, waiting for a free connection and
+      connecting included; then it is a ``StoreError``, and the other idle connections are closed.
+    - Where the database dropped the connection (it was restarted, say), or says that it is read only
+      (a failover), the statement is sent once more on a new connection. That is safe for writing
+      too, because a write recognizes itself by its version.
+    - Where it asks to try again (a deadlock, a serialization failure), that is done until the time is over.
 
     Args:
-        engine: A ready engine, synchronous; the store uses its pool and closes it. Make it
-            with ``hide_parameters=True``, or its error messages hold session data.
+        engine: A ready engine, synchronous; the store uses its pool and closes it. Its isolation
+            level stays what it is for the application; the store's own statements run in autocommit mode.
         table: The table's name; ASCII letters, digits and underscores.
         create: Create the table and its indexes at the first use, if they are not there.
             False if the database's user may not; then :meth:`create_table` or a migration does.
+        timeout: Seconds.
 
     Raises:
-        ConfigurationError: The table's name is bad, or the engine is asyncio's.
+        ConfigurationError: The table's name or the timeout is bad, or the engine is asyncio's.
     """
 
-    def __init__(self, engine: Engine, table: str = "sessions", *, create: bool = True) -> None:
+    def __init__(
+        self, engine: Engine, table: str = "sessions", *, create: bool = True, timeout: float = TIMEOUT
+    ) -> None:
         if not isinstance(engine, Engine):
             raise ConfigurationError(f"a synchronous Engine is needed, not {type(engine).__name__}")
+        if not 0 < timeout <= 86400:
+            raise ConfigurationError(f"timeout is a number of seconds, more than 0 and at most 86400, not {timeout!r}")
+        self._begin(Source(engine, timeout, _MANY), table, create)
+
+    def _begin(self, source: Source, table: str, create: bool) -> None:
         try:
             self._table = session_table(identifier(table))
         except ValueError as problem:
             raise ConfigurationError(f"the table's name {table!r} {problem}") from None
-        self._engine = engine
-        self._links = Links(engine, self._table, create)
+        self._connections = Connections(source, self._table, create)
         self._sql = Statements(self._table)
 
     @classmethod
@@ -73,17 +89,40 @@ class SQLAlchemyStore:
         ``sqlite+pysqlite:////path.db``, …; ``postgres://`` is taken for ``postgresql://``.
 
         Options: ``table`` (``sessions``), ``create`` (``true``: create the table if it is not
-        there), ``pool_size`` (5), ``timeout`` (5 seconds of waiting for a connection, and for
-        SQLite's lock), ``pool_recycle`` (seconds). All others are the driver's;
-        PostgreSQL's and MySQL's ``connect_timeout`` is 5 seconds where it is not given.
+        there), ``timeout`` (5: seconds that an operation may take; for SQLite, to wait for its lock),
+        ``pool_size`` (5: connections that are kept; there are at most 10 more), ``pool_recycle``
+        (seconds). All others are the driver's, and are checked here.
         A file of SQLite in which there is nothing yet gets write-ahead logging.
 
+        Args:
+            url: The URL.
+            create: False: no table and no file is made, whatever the URL says.
+
         Raises:
-            ConfigurationError: The URL has a mistake, or its driver is not installed.
+            ConfigurationError: The URL has a mistake, or its driver is missing or cannot be loaded.
         """
-        stand_in.refuse_missing(url, create)
-        engine, options = engine_from_url(url)
-        return cls(engine, options.get("table", "sessions"), create=create and options.get("create", True))
+        source, options = source_from_url(url, create)
+        store = cls.__new__(cls)
+        store._begin(source, options.get("table", "sessions"), create and options.get("create", True))
+        return store
+
+    @classmethod
+    def location_of(cls, url: str) -> Location:
+        """Where the database that a URL names is; no driver is needed.
+
+        Raises:
+            ConfigurationError: It is no URL of a database.
+        """
+        return location_of(url)
+
+    def describe(self) -> Location:
+        """Where the database is. Connects to nothing, and makes nothing."""
+        return location(self._engine.url, repr(self))
+
+    @property
+    def _engine(self) -> Engine:
+        """The engine of this process; a forked child has another."""
+        return self._connections.engine
 
     def __repr__(self) -> str:
         url = self._engine.url
@@ -96,20 +135,11 @@ class SQLAlchemyStore:
         Raises:
             StoreError: The database refuses.
         """
-        self._links.create_table()
-
-    @classmethod
-    def location_of(cls, url: str) -> Location:
-        """Where the store is that a URL names."""
-        return stand_in.in_url(url)
-
-    def describe(self) -> Location:
-        """As :meth:`session_mw.protocols.LocatedStore.describe`."""
-        return stand_in.in_url(self._engine.url.render_as_string(hide_password=False))._replace(shown=repr(self))
+        self._connections.create_table()
 
     def load(self, key: str) -> Record | None:
         """Read a record."""
-        for data, version, expires in self._links.rows(self._sql.load, key=key, now=_now()):
+        for data, version, expires in self._connections.rows(self._sql.load, key=key, now=_now()):
             # others can put values of any type into a table of SQLite
             if isinstance(data, (bytes, memoryview)) and _is_version(version) and isinstance(expires, int):
                 return Record(bytes(data), version, expires)
@@ -122,12 +152,10 @@ class SQLAlchemyStore:
             self._sweep_a_little()
         now = _now()
         row = _row(data, now + ttl, principal)
-        try:
-            self._links.count(self._sql.insert, id=key, **row)
+        if self._connections.insert(self._sql.insert, id=key, **row):
             return True
-        except IntegrityError:
-            # Taken, but by a record that may have ended, or by this one before the connection dropped.
-            return self._changed(self._sql.take_over, key=key, now=now, **row) or self._has(key, row["version"])
+        # Taken, but by a record that may have ended, or by this one before the connection dropped.
+        return self._changed(self._sql.take_over, key=key, now=now, **row) or self._has(key, row["version"])
 
     def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
         """Write a record that still has the version."""
@@ -151,11 +179,11 @@ class SQLAlchemyStore:
 
     def keys_of(self, principal: str) -> list[str]:
         """The keys of the principal's live records."""
-        return [key for (key,) in self._links.rows(self._sql.keys_of, owner=_owner(principal), now=_now())]
+        return [key for (key,) in self._connections.rows(self._sql.keys_of, owner=_owner(principal), now=_now())]
 
     def count_expired(self) -> int:
         """How many expired records there are."""
-        return int(self._links.rows(self._sql.count_expired, now=_now())[0][0])
+        return int(self._connections.rows(self._sql.count_expired, now=_now())[0][0])
 
     def sweep(self, batch: int = 1000) -> Iterator[int]:
         """Remove expired records, at most ``batch`` (and 900) with one statement.
@@ -164,12 +192,12 @@ class SQLAlchemyStore:
             How many records each statement removed.
         """
         size = min(batch, _MOST_PARAMETERS)
-        while keys := [key for (key,) in self._links.rows(self._sql.find_expired, now=_now(), batch=size)]:
-            yield self._links.count(self._sql.remove_expired, keys=keys, now=_now())
+        while keys := [key for (key,) in self._connections.rows(self._sql.find_expired, now=_now(), batch=size)]:
+            yield self._connections.count(self._sql.remove_expired, keys=keys, now=_now())
 
     def close(self) -> None:
         """Close the engine's connections, also where the engine was given to the store."""
-        self._links.close()
+        self._connections.close()
 
     def _sweep_a_little(self) -> None:
         try:
@@ -178,10 +206,10 @@ class SQLAlchemyStore:
             _logger.warning("expired sessions could not be removed: %s", error)
 
     def _has(self, key: str, version: str) -> bool:
-        return [version] == [found for (found,) in self._links.rows(self._sql.version, key=key)]
+        return [version] == [found for (found,) in self._connections.rows(self._sql.version, key=key)]
 
     def _changed(self, statement: Any, **parameters: Any) -> bool:
-        return self._links.count(statement, **parameters) > 0
+        return self._connections.count(statement, **parameters) > 0
 
 
 def _now() -> int:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from inspect import signature
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import create_engine, event
@@ -16,9 +13,9 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from session_mw.exceptions import ConfigurationError
+from session_mw.protocols import Location
 from session_mw.stores.options import (
     identifier,
-    nearest,
     positive,
     refuse_at_sign,
     seconds,
@@ -26,6 +23,10 @@ from session_mw.stores.options import (
     without_password,
     yes_no,
 )
+from session_mw.stores.sqlalchemy import deadline, sqlite_file
+from session_mw.stores.sqlalchemy.connections import Source
+from session_mw.stores.sqlalchemy.drivers import check, driver_arguments
+from session_mw.stores.sqlalchemy.gate import IdlePool
 
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "table": identifier,
@@ -34,62 +35,119 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "timeout": seconds,
     "pool_recycle": positive,
 }
-POOL_SECONDS = 5.0
-CONNECT_SECONDS = 5
-_KNOW_CONNECT_TIMEOUT = ("psycopg", "psycopg2", "pymysql", "mysqldb")
-_KNOWN_TO_SQLITE = set(
-    "timeout detect_types isolation_level check_same_thread cached_statements uri autocommit "
-    "mode cache vfs psow nolock immutable".split()
-)
+TIMEOUT = 5.0
+_POOL_SIZE = 5
+# As many as SQLAlchemy's own pool makes at most beside those that it keeps.
+_OVERFLOW = 10
+_VERIFIED = ("verify-full", "verify-ca", "verify_identity", "verify_ca")
+_REFUSES_PLAIN = ("require", "required", *_VERIFIED)
+_YES = ("true", "yes", "on", "1")
 
 
-def engine_from_url(url: str) -> tuple[Engine, dict[str, Any]]:
+def source_from_url(text: str, create: bool) -> tuple[Source, dict[str, Any]]:
     """Make the engine that a URL names, and read our own options in it; nothing is connected yet.
 
+    Args:
+        text: The URL.
+        create: Whether a file of SQLite may be made.
+
     Raises:
-        ConfigurationError: The URL has a mistake, or its driver is not installed.
+        ConfigurationError: The URL has a mistake, or its driver is missing or cannot be loaded.
     """
-    theirs, options = take_options(url, OPTIONS)
-    shown = without_password(url)
-    parsed = _parsed(theirs, shown)
-    if parsed.get_backend_name() != "sqlite":
-        refuse_at_sign(theirs.partition("?")[0].partition("@")[2])
-    _check_names(parsed)
-    _check_place(parsed, shown)
+    url, options = _parse(text)
+    shown = without_password(text)
+    _check_names(url)
+    _check_place(url, shown)
+    may_create = create and options.get("create", True)
+    timeout = options.get("timeout", TIMEOUT)
+    arguments = driver_arguments(url, timeout)
+    # what is given as an argument must not be given by the URL as well, in another form
+    url = url.difference_update_query([name for name in ("prepare_threshold",) if name in url.query])
+
+    def make() -> Engine:
+        return _engine(url, arguments, options, may_create)
+
     try:
-        engine = _engine(parsed, options)
+        engine = make()
     except ImportError as error:
-        raise ConfigurationError(f"{shown!r} needs a driver that is not installed: {error.name}") from error
-    except (ArgumentError, TypeError, ValueError) as error:
+        raise _unloaded(shown, error) from error
+    except (ArgumentError, NoSuchModuleError, TypeError, ValueError) as error:
         raise ConfigurationError(f"SQLAlchemy makes no engine of {shown!r}: {type(error).__name__}") from None
-    _check_arguments(engine, parsed)
-    return engine, options
+    check(engine, arguments)
+    places = options.get("pool_size", _POOL_SIZE) + _OVERFLOW
+    return Source(engine, timeout, places, make), options
 
 
-def _parsed(url: str, shown: str) -> URL:
-    scheme, colon, rest = url.partition("://")
+def location_of(text: str) -> Location:
+    """Where the database that a URL names is."""
+    return location(_parse(text)[0], without_password(text))
+
+
+def location(url: URL, shown: str) -> Location:
+    """Where the database is.
+
+    Args:
+        url: Without our own options.
+        shown: How a message shows it.
+    """
+    options = {name.lower(): _listed(value) for name, value in url.query.items()}
+    if url.get_backend_name() == "sqlite":
+        path = url.database or ""
+        return Location("sqlite", shown, "" if path in ("", ":memory:") else os.path.abspath(path))
+    named = [host for value in options.get("host", []) for host in value.split(",") if host]
+    sockets = "unix_socket" in options or "unix_sock" in options
+    hosts = [_host(host) for host in named] or ["localhost" if sockets else url.host or "localhost"]
+    mode = [value.lower() for name in ("sslmode", "ssl_mode") for value in options.get(name, [])]
+    checks = "ssl_ca" in options or any(value in _VERIFIED for value in mode)
+    asks = any(value in _REFUSES_PLAIN for value in mode) or options.get("ssl_context", ["no"])[0].lower() in _YES
+    has_password = url.password is not None or not options.keys().isdisjoint(("password", "passwd"))
+    return Location("sql", shown, hosts=tuple(hosts), tls=checks or asks, verified=checks, password=has_password)
+
+
+def _listed(value: str | tuple[str, ...]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _host(text: str) -> str:
+    """A host without its port; a path is a socket on this machine."""
+    if text.startswith(("/", "@")):
+        return "localhost"
+    return text[1:].partition("]")[0] if text.startswith("[") else text.partition(":")[0]
+
+
+def _parse(text: str) -> tuple[URL, dict[str, Any]]:
+    theirs, options = take_options(text, OPTIONS)
+    scheme, colon, rest = theirs.partition("://")
     if re.fullmatch(r"postgres(\+.*)?", scheme, re.IGNORECASE):
         # what hosting services hand out; SQLAlchemy knows it no longer
         scheme = f"postgresql{scheme[8:]}"
     try:
-        parsed = make_url(scheme.lower() + colon + rest)
-        is_async = parsed.get_dialect().is_async
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        raise ConfigurationError(
-            f"{shown!r} is no URL of a database that SQLAlchemy knows; write it like "
-            "postgresql+psycopg://user:password@host/database"
-        ) from None
-    except ImportError as error:
-        raise ConfigurationError(f"{shown!r} needs a driver that is not installed: {error.name}") from error
-    if is_async:
-        raise ConfigurationError(f"{shown!r} has an asyncio driver; WSGI needs another, such as psycopg or pymysql")
-    return parsed
+        url = make_url(scheme.lower() + colon + rest)
+    except (ArgumentError, ValueError):
+        raise _unknown(text) from None
+    if url.get_backend_name() != "sqlite":
+        refuse_at_sign(theirs.partition("?")[0].partition("@")[2])
+    return url, options
+
+
+def _unknown(text: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{without_password(text)!r} is no URL of a database that SQLAlchemy knows; write it like "
+        "postgresql+psycopg://user:password@host/database"
+    )
 
 
 def _check_names(url: URL) -> None:
-    """The driver's own options pass; what is nearly the name of one of ours is taken for a slip."""
-    if url.get_backend_name() == "sqlite":
-        _refuse(set(url.query) - _KNOWN_TO_SQLITE, "sqlite3")
+    """What is nearly the name of one of our options is taken for a slip."""
+    shown = without_password(str(url))
+    try:
+        is_async = url.get_dialect().is_async
+    except (ArgumentError, NoSuchModuleError):
+        raise _unknown(str(url)) from None
+    except ImportError as error:
+        raise _unloaded(shown, error) from error
+    if is_async:
+        raise ConfigurationError(f"{shown!r} has an asyncio driver; WSGI needs another, such as psycopg or pymysql")
     for name in url.query:
         if close := difflib.get_close_matches(name.lower(), OPTIONS, n=1, cutoff=0.8):
             raise ConfigurationError(f"the store's URL has an unknown option {name!r}; did you mean {close[0]!r}?")
@@ -101,64 +159,50 @@ def _check_place(url: URL, shown: str) -> None:
         raise ConfigurationError(f"{shown!r} would be another database for every thread; write memory:// for tests")
 
 
-def _engine(url: URL, options: dict[str, Any]) -> Engine:
-    wait = options.get("timeout", POOL_SECONDS)
-    driver = url.get_driver_name()
-    arguments: dict[str, Any] = {}
-    if driver in _KNOW_CONNECT_TIMEOUT and "connect_timeout" not in url.query:
-        arguments["connect_timeout"] = CONNECT_SECONDS
-    if url.get_backend_name() == "sqlite":
-        # how long to wait for another process that writes
-        arguments["timeout"] = wait
+def _unloaded(shown: str, error: ImportError) -> ConfigurationError:
+    """A driver that is not there, or one that is there and fails at its import."""
+    frames, last = error.__traceback__, ""
+    while frames is not None:
+        module = str(frames.tb_frame.f_globals.get("__name__", ""))
+        last = last if module.startswith("importlib.") else module
+        frames = frames.tb_next
+    if isinstance(error, ModuleNotFoundError) and last.partition(".")[0] in ("sqlalchemy", "session_mw"):
+        return ConfigurationError(f"{shown!r} needs a driver that is not installed: {error.name}")
+    return ConfigurationError(f"{shown!r} needs a driver that is installed but cannot be loaded: {error}")
+
+
+def _engine(url: URL, arguments: Mapping[str, Any], options: Mapping[str, Any], create: bool) -> Engine:
+    is_sqlite = url.get_backend_name() == "sqlite"
+    wait = options.get("timeout", TIMEOUT)
     engine = create_engine(
         url,
-        connect_args=arguments,
+        # how long to wait for another process that writes
+        connect_args={"timeout": wait} if is_sqlite else dict(arguments),
         # Each operation is one statement: no BEGIN and COMMIT around it, nothing to roll back after it.
         isolation_level="AUTOCOMMIT",
         pool_reset_on_return=None,
-        pool_size=options.get("pool_size", 5),
-        pool_timeout=wait,
+        pool_size=options.get("pool_size", _POOL_SIZE),
+        # How many there are at once is bounded by gate.Gate.
+        poolclass=IdlePool,
         pool_recycle=options.get("pool_recycle", -1),
         # Session data would be in the statement's parameters.
         hide_parameters=True,
     )
+    # From SQLAlchemy 2.0.43 on it can be asked not to send a ROLLBACK after each statement all the same.
+    setattr(engine.dialect, "skip_autocommit_rollback", True)  # noqa: B010
     if engine.driver == "pysqlite":
-        event.listen(engine, "do_connect", _make_private)
-        event.listen(engine, "connect", _prefer_wal)
+        sqlite_file.prepare(engine, create)
+    elif not is_sqlite:
+        event.listen(engine, "do_connect", _connect_in_time)
     return engine
 
 
-def _make_private(dialect: object, record: object, arguments: Sequence[str], options: Mapping[str, Any]) -> None:
-    """A file that SQLite makes would be for everybody to read; the parameters are SQLAlchemy's."""
-    if not options.get("uri"):
-        with suppress(OSError):
-            os.close(os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-
-
-def _prefer_wal(connection: Any, _: object) -> None:
-    """Write-ahead logging for a file that is still empty: with SQLite's default each write waits for the disk."""
-    # Other processes may hold the file just now; and what is no database is an error of the statement that follows.
-    with suppress(sqlite3.Error):
-        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            connection.execute("PRAGMA journal_mode=WAL")
-        if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
-            # A killed process loses nothing then; only a power cut can take back the last writes.
-            connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _check_arguments(engine: Engine, url: URL) -> None:
-    """Refuse what the driver would refuse at the first connection only, where it tells what it knows."""
-    driver = engine.dialect.loaded_dbapi
-    if engine.driver == "psycopg":
-        known = {option.keyword.decode() for option in driver.pq.Conninfo.get_defaults()}
-        _refuse(set(url.query) - known - set(signature(driver.connect).parameters), engine.driver)
-    elif engine.driver == "pymysql":
-        _, arguments = engine.dialect.create_connect_args(url)
-        _refuse(set(arguments) - set(signature(driver.connect).parameters), engine.driver)
-
-
-def _refuse(unknown: set[str], driver: str) -> None:
-    for name in sorted(unknown):
-        raise ConfigurationError(
-            f"the store's URL has the option {name!r}, which {driver} does not know; {nearest(name, OPTIONS)}"
-        )
+def _connect_in_time(dialect: Any, record: object, positional: list[Any], named: dict[str, Any]) -> Any:
+    """Connect within the time of the call that needs the connection; the parameters are SQLAlchemy's."""
+    guard = deadline.current.get()
+    if guard is None:
+        return None
+    connection = guard.in_time(lambda: dialect.connect(*positional, **named), lambda late: late.close())
+    # SQLAlchemy asks a new connection for the server's version and so on: that is bounded too.
+    guard.add(connection)
+    return connection

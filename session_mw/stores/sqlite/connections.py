@@ -1,110 +1,29 @@
-"""A process's SQLite connections: few, none carried over a fork, none to a file that is no longer there."""
+"""Statements on an SQLite file that several threads, greenlets and processes use, and that may be exchanged."""
 
 from __future__ import annotations
 
-import ctypes
-import logging
-import os
 import sqlite3
-import sys
-import threading
 import time
-import weakref
-from collections import deque
 from collections.abc import Callable
-from io import FileIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from session_mw.exceptions import StoreError
 from session_mw.stores import fork
 from session_mw.stores.locks import run_holding
-from session_mw.stores.sqlite.files import bytes_left, explained, is_out_of_space
-
-logger = logging.getLogger("session_mw")
+from session_mw.stores.sqlite import log
+from session_mw.stores.sqlite.files import explained
+from session_mw.stores.sqlite.identity import FileIds, id_of
+from session_mw.stores.sqlite.pool import BUSY, Connection, Pool, abandon
 
 CONNECTIONS = 8
 """At most, in one process. A thread or greenlet has one only while SQLite works."""
 
-# Pages of 4 KiB in the write-ahead log after which it is copied into the file and begun anew. SQLite's own 1000 are
-# more than a small disk or quota has left; with 128 a writing takes as long as with 1000, within 5 %.
-LOG_PAGES = 128
-# Bytes of a log of so many pages: a header, and one for each page.
-LOG_RESERVED = 32 + LOG_PAGES * (24 + 4096)
-# The last pages of the disk, which no new record takes: what one of them adds to the file is much less.
-KEPT_PAGES = 32
-# What a long reader (a backup, say) made longer is cut when it is begun anew.
-LOG_BYTES = 1024 * 1024
-
-# Seconds for which it is trusted that the file's name still means the same file. So short that nobody can tell,
-# and long enough for a busy process to look once for a hundred reads.
+# Seconds for which the file's name is taken to mean the same file as at the last look. So short that nobody notices,
+# and long enough that a busy process looks once for a hundred reads.
 LOOK_AGAIN = 0.001
-_PAUSE = 0.0005
+# Seconds by which a connection's busy_timeout may differ from the time that is left; setting it is a statement.
 _IMPATIENCE = 0.1
-
-_BUSY = "the session database was busy for too long; try again, or wait longer: ?timeout=10"
-
-
-class Connection(sqlite3.Connection):
-    """One that weak references can count."""
-
-    patience = 0.0
-    """Its ``busy_timeout``, in seconds."""
-
-
-class FileIds(NamedTuple):
-    """Device and inode of the file and of what SQLite has beside it; None for what is not there."""
-
-    main: tuple[int, int] | None
-    log: tuple[int, int] | None
-    shared: tuple[int, int] | None
-
-    def are_others(self, found: FileIds) -> bool:
-        """Whether one of these was removed or exchanged."""
-        return any(known is not None and known != now for known, now in zip(self, found, strict=True))
-
-
-class Pool:
-    """The connections of one process to one file.
-
-    A connection is taken out while it is used. One that gets lost on the way (an exception was set in the thread
-    from outside) closes when Python lets go of it, and :attr:`open` no longer counts it: nothing has to be given
-    back for others to go on.
-    """
-
-    def __init__(self) -> None:
-        # the last one given back first: what it has read of the file is still what the file holds
-        self.idle: deque[Connection] = deque()
-        self.open: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self.opening = threading.RLock()
-        # SQLite's own waiting is by sleeping and trying again: threads would starve each other
-        self.writing = threading.RLock()
-        self.files = FileIds(None, None, None)
-        self.looked_at = 0.0
-        # how many pages the database had when its log was last copied into the file because it had grown
-        self.pages = 0
-        # what becomes of a connection that is given back after the pool was left
-        self.part_with: Callable[[Connection], None] | None = None
-
-    def give_back(self, connection: Connection) -> None:
-        """Let others use a connection again."""
-        if connection.in_transaction:
-            # an exception was set in the thread from outside
-            connection.rollback()
-        self.idle.append(connection)
-        if self.part_with is not None:
-            self.leave(self.part_with)
-
-    def leave(self, part_with: Callable[[Connection], None]) -> None:
-        """Part with all connections: with those in use when they are given back."""
-        self.part_with = part_with
-        while self.idle:
-            try:
-                connection = self.idle.pop()
-            except IndexError:
-                # another thread was faster
-                return
-            part_with(connection)
 
 
 class Connections:
@@ -113,12 +32,12 @@ class Connections:
     Args:
         path: The file, absolute.
         timeout: Seconds to wait for other writers, or for a connection.
-        reopen: Sees that a file that has come into the place of the former is fit to use, by a connection to it;
+        reopen: Checks, by a connection to it, that a file which has replaced the former one is fit to use;
             raises ``StoreError`` or ``sqlite3.Error``.
 
     Raises:
         StoreError: From every method: SQLite failed, others held the file for longer than ``timeout``, or
-            the file was removed or exchanged for one that is not ours.
+            the file was removed, or exchanged for a file that is not a session database.
     """
 
     def __init__(self, path: str, timeout: float, reopen: Callable[[sqlite3.Connection], None]) -> None:
@@ -127,18 +46,22 @@ class Connections:
         self._uri = f"{Path(path).as_uri()}?mode=rw"
         self._timeout = timeout
         self._reopen = reopen
-        self._pools = fork.PerProcess(Pool, lambda inherited: inherited.leave(abandon))
+        self._pools = fork.PerProcess(self._new_pool, lambda inherited: inherited.leave(abandon))
         self._closed = False
         fork.watch(self)
 
     def read(self, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
         """Run a SELECT; every row."""
         for is_last in (False, True):
-            pool = self._looked_after()
+            pool = self._checked_pool()
             try:
-                return self._read_by(pool, sql, parameters)
+                connection = pool.take()
+                try:
+                    return connection.execute(sql, parameters).fetchall()
+                finally:
+                    pool.give_back(connection)
             except sqlite3.Error as error:
-                # a file that was exchanged just now may be why SQLite failed
+                # SQLite may have failed because the file was exchanged just now.
                 if is_last or self._current(pool) is pool:
                     raise explained(error, self._path) from error
         raise StoreError(self._exchanged_often())
@@ -146,168 +69,38 @@ class Connections:
     def write(self, sql: str, parameters: tuple[Any, ...], *, may_grow: bool = False, is_new: bool = False) -> int:
         """Run any other statement; how many rows it changed.
 
-        A disk may be filled up by others at any time, and log-outs should work even then. They need space in the log,
-        which is reserved when it is opened; and they need that the log can be begun anew when its space is used up, for
-        which all of it has to go into the file. So pages by which the file has to grow are copied there at once, and
-        no new record takes the last space for it.
-
         Args:
             sql: The statement.
             parameters: Its values.
-            may_grow: Whether to look if the file has to grow.
+            may_grow: Whether to check if the file has to grow (see :mod:`session_mw.stores.sqlite.log`).
             is_new: Whether it makes a new record; implies ``may_grow``.
         """
         for is_last in (False, True):
-            pool = self._looked_after()
+            pool = self._checked_pool()
             try:
-                changed = self._write_by(pool, sql, parameters, may_grow or is_new, is_new)
+                changed = self._write_once(pool, sql, parameters, may_grow or is_new, is_new)
             except sqlite3.Error as error:
                 if is_last or self._current(pool) is pool:
                     raise explained(error, self._path) from error
             else:
-                if pool.files.main == _id_of(self._path):
+                if pool.files.main == id_of(self._path):
                     return changed
-                # What was written is in a file that no longer has this name, where nobody will look for it.
+                # The file lost its name while it was written to. Nobody will look for the change there, so it is
+                # made again in the file that has the name now.
                 self._current(pool)
         raise StoreError(self._exchanged_often())
 
     def close(self) -> None:
         """Close all connections, for good."""
         self._closed = True
-        self.rest()
-
-    def rest(self) -> None:
-        """Close all connections, until they are needed again."""
         self._change_pool(self._pools.get(), sqlite3.Connection.close)
 
-    def before_fork(self) -> None:
-        """Called by :mod:`session_mw.stores.fork`."""
-        pool = self._pools.get()
-        deadline = time.monotonic() + self._timeout
-        pool.writing.acquire()
-        pool.opening.acquire()
-        # Whoever reads gives its connection back soon, and nobody opens another one meanwhile.
-        while len(pool.open) and time.monotonic() < deadline:
-            if pool.idle:
-                connection = pool.idle.pop()
-                connection.close()
-                # an exception that somebody keeps may keep it as well
-                pool.open.discard(connection)
-            else:
-                time.sleep(_PAUSE)
-
-    def after_fork(self) -> None:
-        """Called by :mod:`session_mw.stores.fork`; a child has a pool of its own, which it does not hold."""
-        pool = self._pools.get()
-        fork.release(pool.opening)
-        fork.release(pool.writing)
-
-    def _looked_after(self) -> Pool:
-        pool = self._pools.get()
-        return self._current(pool) if time.monotonic() - pool.looked_at > LOOK_AGAIN else pool
-
-    def _read_by(self, pool: Pool, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
-        try:
-            connection = pool.idle.pop()
-        except IndexError:
-            connection = self._another(pool)
-        try:
-            return connection.execute(sql, parameters).fetchall()
-        finally:
-            pool.give_back(connection)
-
-    def _write_by(self, pool: Pool, sql: str, parameters: tuple[Any, ...], may_grow: bool, is_new: bool) -> int:
-        deadline = time.monotonic() + self._timeout
-        is_full = is_new and bytes_left(self._path) < KEPT_PAGES * 4096
-
-        def work() -> int:
-            try:
-                connection = pool.idle.pop()
-            except IndexError:
-                connection = self._another(pool)
-            try:
-                left = deadline - time.monotonic()
-                if abs(left - connection.patience) > _IMPATIENCE:
-                    connection.execute(f"PRAGMA busy_timeout={max(0, int(left * 1000))}")
-                    connection.patience = left
-                if is_full and connection.execute("PRAGMA freelist_count").fetchone()[0] < KEPT_PAGES:
-                    raise StoreError(
-                        f"the disk of the session database {self._path!r} is full; what is left is kept for log-outs"
-                    )
-                changed = self._written(connection, sql, parameters)
-                if may_grow:
-                    self._grow(pool, connection)
-                return changed
-            finally:
-                pool.give_back(connection)
-
-        return run_holding(pool.writing, self._timeout, _BUSY, work)
-
-    def _written(self, connection: Connection, sql: str, parameters: tuple[Any, ...]) -> int:
-        try:
-            return connection.execute(sql, parameters).rowcount
-        except sqlite3.OperationalError as error:
-            if not is_out_of_space(error):
-                raise
-        # What a long reader kept in the log can perhaps go into the file now, so that the log begins anew in the
-        # space that it has: a log-out should not fail because the disk is full.
-        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-        return connection.execute(sql, parameters).rowcount
-
-    def _reserve_log(self, connection: Connection) -> None:
-        log = f"{os.path.realpath(self._path)}-wal"
-        if not hasattr(os, "posix_fallocate") or (_id_of(log) and os.stat(log).st_size >= LOG_RESERVED):
-            return
-        try:
-            # without waiting: whoever writes now has done this before
-            connection.execute("PRAGMA busy_timeout=0")
-            # nobody else writes to the log meanwhile; what is behind its last valid frame means nothing to SQLite
-            connection.execute("BEGIN IMMEDIATE")
-            with FileIO(log, "r+") as file:
-                os.posix_fallocate(file.fileno(), 0, LOG_RESERVED)
-        except (OSError, sqlite3.OperationalError):
-            # others write, there is no log or no space, or the file system cannot do it
-            logger.debug("no space was reserved for the log of %r", self._path, exc_info=True)
-        finally:
-            connection.rollback()
-            connection.execute(f"PRAGMA busy_timeout={int(self._timeout * 1000)}")
-
-    def _grow(self, pool: Pool, connection: Connection) -> None:
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        if pages > pool.pages:
-            try:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            except sqlite3.OperationalError:
-                # the disk is full: the record is in the log, and the next writing tries again
-                logger.debug("the log of %r could not be copied into the file", self._path, exc_info=True)
-            else:
-                pool.pages = pages
-
-    def _another(self, pool: Pool) -> Connection:
-        """A connection: a new one, or one that another thread gives back."""
-
-        def new() -> Connection | None:
-            if len(pool.open) >= CONNECTIONS:
-                return None
-            connection = self._open(pool)
-            pool.open.add(connection)
-            return connection
-
-        deadline = time.monotonic() + self._timeout
-        while True:
-            connection = run_holding(pool.opening, self._timeout, _BUSY, new)
-            if connection is not None:
-                return connection
-            while len(pool.open) >= CONNECTIONS:
-                try:
-                    return pool.idle.pop()
-                except IndexError:
-                    if time.monotonic() > deadline:
-                        raise StoreError(_BUSY) from None
-                time.sleep(_PAUSE)
-
     def open_alone(self) -> Connection:
-        """A connection outside of the pool, which the caller closes. Raises ``sqlite3.Error``."""
+        """Open a connection outside of the pool, which the caller closes.
+
+        Raises:
+            sqlite3.Error: SQLite cannot open the file.
+        """
         connection = sqlite3.connect(
             self._uri,
             uri=True,
@@ -316,10 +109,106 @@ class Connections:
             check_same_thread=False,
             factory=Connection,
         )
-        # a text that is no UTF-8 is for the store to judge, as other values of a wrong type are
-        connection.text_factory = _text
+        # Text that is not UTF-8 must not raise here: the store judges it, as it judges values of a wrong type.
+        connection.text_factory = lambda found: found.decode("utf-8", "replace")
         connection.patience = self._timeout
         return connection
+
+    def before_fork(self) -> None:
+        """Called by :mod:`session_mw.stores.fork`."""
+        while True:
+            pool = self._pools.get()
+            pool.close_before_fork()
+            if self._pools.get() is pool:
+                return
+            # The file was exchanged while this waited for the locks, and the new pool has locks of its own.
+            pool.release()
+
+    def after_fork(self) -> None:
+        """Called by :mod:`session_mw.stores.fork`; a child has a pool of its own, whose locks it does not hold."""
+        self._pools.get().release()
+
+    def _write_once(self, pool: Pool, sql: str, parameters: tuple[Any, ...], may_grow: bool, is_new: bool) -> int:
+        deadline = time.monotonic() + self._timeout
+        is_nearly_full = is_new and log.is_nearly_full(self._path)
+
+        def work() -> int:
+            connection = pool.take()
+            try:
+                left = deadline - time.monotonic()
+                if abs(left - connection.patience) > _IMPATIENCE:
+                    connection.execute(f"PRAGMA busy_timeout={max(0, int(left * 1000))}")
+                    connection.patience = left
+                if is_nearly_full:
+                    log.refuse_new_record(connection, self._path)
+                changed = log.write(connection, sql, parameters)
+                if may_grow:
+                    log.copy_if_grown(connection, pool, self._path)
+                return changed
+            finally:
+                pool.give_back(connection)
+
+        return run_holding(pool.writing, self._timeout, BUSY, work)
+
+    def _checked_pool(self) -> Pool:
+        pool = self._pools.get()
+        return self._current(pool) if time.monotonic() - pool.looked_at > LOOK_AGAIN else pool
+
+    def _current(self, pool: Pool) -> Pool:
+        """The pool, or another one if the file was exchanged."""
+        if self._exchanged(pool) is None:
+            return pool
+
+        def follow() -> Pool:
+            if self._pools.get() is not pool:
+                # Another thread has done it.
+                return self._pools.get()
+            found = self._exchanged(pool)
+            if found is None:
+                return pool
+            if pool.files.lost_only_the_log(found):
+                # Whichever process closes the file last copies what is in the log into the file, so nothing is lost.
+                self._change_pool(pool, sqlite3.Connection.close)
+            pool.files.check_replaced(found, self._path)
+            try:
+                connection = self.open_alone()
+                try:
+                    self._reopen(connection)
+                finally:
+                    connection.close()
+            except (StoreError, sqlite3.Error) as error:
+                raise StoreError(
+                    f"the session database {self._path!r} was exchanged while it was in use, and the new file cannot "
+                    f"be used ({error})"
+                ) from error
+            return self._change_pool(pool, abandon)
+
+        # Look again while no other thread opens the first connection or closes the last one, as one does that forks: it
+        # makes the log appear or vanish, which would be taken for an exchange. It also keeps the fork waiting: a
+        # connection that is open meanwhile would be carried into the child.
+        return run_holding(pool.opening, self._timeout, BUSY, follow)
+
+    def _exchanged(self, pool: Pool) -> FileIds | None:
+        """The files that have the names now, if one of them is not the one that the pool has open."""
+        found = FileIds.at(self._path)
+        # When its last connection is closed SQLite removes the log, and later makes another one.
+        if len(pool.open) and pool.files.were_changed(found):
+            return found
+        pool.files = found
+        pool.looked_at = time.monotonic()
+        return None
+
+    def _exchanged_often(self) -> str:
+        return f"the session database {self._path!r} is being exchanged again and again"
+
+    def _change_pool(self, pool: Pool, part_with: Callable[[Connection], None]) -> Pool:
+        """Leave a pool for a new one."""
+        self._pools.replace(pool, self._new_pool())
+        pool.leave(part_with)
+        return self._pools.get()
+
+    def _new_pool(self) -> Pool:
+        return Pool(self._open, CONNECTIONS, self._timeout)
 
     def _open(self, pool: Pool) -> Connection:
         if self._closed:
@@ -327,107 +216,15 @@ class Connections:
         is_first = not len(pool.open)
         connection = self.open_alone()
         try:
-            # with WAL a killed process loses nothing; only a power cut can take back the last writes
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
-            connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
-            # from here on SQLite has all its files open
+            log.configure(connection)
+            # From here on SQLite has all its files open.
             connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
             if is_first:
-                self._reserve_log(connection)
+                log.reserve(connection, self._path)
         except BaseException:
             connection.close()
             raise
         if is_first:
-            pool.files = self._file_ids()
+            pool.files = FileIds.at(self._path)
             pool.looked_at = time.monotonic()
         return connection
-
-    def _current(self, pool: Pool) -> Pool:
-        """The pool, or another one if the file was exchanged.
-
-        A database that was replaced or removed while it is open goes on without a name: what is written there is
-        lost, a log-out too, and who opens the name meanwhile sees another truth. It is the same if only the log or
-        its index was removed (by a cleaner of ``/tmp``, say).
-        """
-        found = self._file_ids()
-        # with its last connection closed SQLite has removed the log, and makes another one
-        if not len(pool.open) or not pool.files.are_others(found):
-            pool.files = found
-            pool.looked_at = time.monotonic()
-            return pool
-        if found.main == pool.files.main:
-            is_whole = found.log in (None, pool.files.log) and found.shared in (None, pool.files.shared)
-            if is_whole:
-                # whoever closes the file last copies what is in the log into it
-                self._change_pool(pool, sqlite3.Connection.close)
-            raise StoreError(
-                f"the write-ahead log of the session database {self._path!r} was removed or exchanged while it was in "
-                "use; keep cleaners away from its '-wal' and '-shm' files"
-                + ("" if is_whole else ", and restart the application: others have begun another log")
-            )
-        if found.main is None:
-            raise StoreError(
-                f"the session database {self._path!r} was removed while it was in use; put it back, or restart the "
-                "application to begin a new one"
-            )
-        if found.log is not None and found.log == pool.files.log:
-            raise StoreError(
-                f"the session database {self._path!r} was exchanged while it was in use, and the former one's log is "
-                "still beside it; stop the application, remove the '-wal' and '-shm' files, and start it"
-            )
-        return self._exchanged(pool)
-
-    def _exchanged_often(self) -> str:
-        return f"the session database {self._path!r} is being exchanged again and again"
-
-    def _exchanged(self, pool: Pool) -> Pool:
-        try:
-            connection = self.open_alone()
-            try:
-                self._reopen(connection)
-            finally:
-                connection.close()
-        except (StoreError, sqlite3.Error) as error:
-            raise StoreError(
-                f"the session database {self._path!r} was exchanged while it was in use, and the new file cannot be "
-                f"used ({error})"
-            ) from error
-        return self._change_pool(pool, abandon)
-
-    def _change_pool(self, pool: Pool, part_with: Callable[[Connection], None]) -> Pool:
-        """Leave a pool for a new one."""
-        self._pools.replace(pool, Pool())
-        pool.leave(part_with)
-        return self._pools.get()
-
-    def _file_ids(self) -> FileIds:
-        # SQLite puts the log beside the file itself where the path is a symlink
-        real = os.path.realpath(self._path)
-        return FileIds(_id_of(real), _id_of(f"{real}-wal"), _id_of(f"{real}-shm"))
-
-
-def abandon(connection: Connection) -> None:
-    """Part with a connection that a parent process opened, or that is to a file which has lost its name.
-
-    SQLite removes the log when it closes the last connection to a file, and does it by the log's name, which by now may
-    be that of another file's log. A child cannot even tell whether a connection is the last one.
-    """
-    if sys.version_info >= (3, 12):
-        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
-        connection.close()
-    else:
-        # It can only be kept for ever: Python must not close it when the process ends either.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-
-
-def _id_of(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _text(found: bytes) -> str:
-    return found.decode("utf-8", "replace")

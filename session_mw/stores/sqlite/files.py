@@ -13,6 +13,7 @@ from session_mw.stores.owners import give_to_owner_of, rights_of
 
 logger = logging.getLogger("session_mw")
 
+# Bytes below which a message says that the disk is full.
 _HARDLY_ANYTHING = 64 * 1024
 _RIGHTS = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
@@ -46,10 +47,10 @@ def warn_of_readers(path: str) -> None:
 
 
 def explained(error: sqlite3.Error, path: str) -> StoreError:
-    """What SQLite says, and where it was refused, by whose rights."""
+    """The error to raise for one of SQLite's; if access was denied, it tells owner, mode and user."""
     text = f"the session database failed: {error}"
     if _code(error) in _RIGHTS:
-        # SQLite also needs to write to the directory, where it puts its journals
+        # SQLite also needs to write to the directory, where it puts the log.
         told = [rights_of(place) for place in (path, os.path.dirname(path))]
         text = "; ".join(part for part in (text, *told) if part)
     elif is_out_of_space(error) and os.path.exists(path) and bytes_left(path) < _HARDLY_ANYTHING:
@@ -58,7 +59,7 @@ def explained(error: sqlite3.Error, path: str) -> StoreError:
 
 
 def bytes_left(path: str) -> float:
-    """How much of its disk this process can still take; infinite where that cannot be known."""
+    """How many bytes of the disk this process can still use; infinite where the system does not tell."""
     if not hasattr(os, "statvfs"):
         return math.inf
     disk = os.statvfs(os.path.dirname(path))
@@ -71,10 +72,10 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 
 def is_out_of_space(error: sqlite3.Error) -> bool:
-    """Whether the disk is full; a quota that is used up (EDQUOT) is an I/O error for SQLite."""
+    """Whether the disk may be full; SQLite reports a quota that is used up (EDQUOT) as an I/O error."""
     return _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def _code(error: sqlite3.Error) -> int:
-    # errors of the sqlite3 module's own have none; the upper bits tell more than is asked for
+    # Errors that the sqlite3 module itself raises have no code. The upper bits hold SQLite's extended code.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

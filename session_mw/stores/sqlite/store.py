@@ -22,7 +22,7 @@ from session_mw.stores.sqlite.statements import statements_for
 
 logger = logging.getLogger("session_mw")
 
-# up to two for each one created: what has piled up gets less
+# On average up to two records are removed for each one that is created, so a backlog shrinks.
 SWEEP_ONE_IN = 50
 SWEPT_AT_ONCE = 100
 LOOKS_FOR_GROWTH_ONE_IN = 16
@@ -32,24 +32,24 @@ SECONDS_TO_SWITCH_TO_WAL = 10
 class SQLiteStore:
     """Sessions in an SQLite file: the embedded default, for one machine.
 
-    Several processes may use the file at once, but not over a network file system (its WAL
-    needs shared memory). Sessions survive a restart and a killed process; a power cut may
+    Several processes may use the file at once, but not over a network file system, because SQLite's write-ahead
+    log needs shared memory. Sessions survive a restart and a killed process; a power cut may
     take back the last writes, whole. Expired records are removed little by little as new
     ones are created, and all at once by :meth:`sweep`.
 
     A process has at most nine connections, whatever the number of its threads or greenlets. The write-ahead log
-    stays at about half a megabyte, unless another program reads the database for long. A file that is exchanged
-    for another database with our table is used from then on; one that is removed is an error. What root makes
-    belongs to the owner of the directory.
+    stays at about half a megabyte, unless another program reads the database for long. If another database with the
+    same table is put in the place of the file, it is used from then on; if the file is removed, that is an error. Files
+    that root makes are given to the owner of the directory.
 
     Args:
         path: The file; made, with mode 0600, if it does not exist. Its directory must exist.
         table: The table's name; made if it does not exist.
         timeout: Seconds to wait for other writers.
-        create: False: the file and the table are there already, or it is an error.
+        create: Whether to make the file and the table; with False it is an error if one does not exist.
 
     Raises:
-        ConfigurationError: The file cannot be opened, or the table is not one of ours.
+        ConfigurationError: The file cannot be opened, or the table was not made by this store.
         StoreError: Another process held the file for too long.
     """
 
@@ -62,7 +62,7 @@ class SQLiteStore:
         except ValueError as problem:
             raise ConfigurationError(f"table={table!r} {problem}") from None
         self._sql = statements_for(self._table)
-        # not from 0, or processes that make few records would never sweep
+        # A random start: from 0 every new process would sweep at once, from 1 short-lived ones would never do it.
         self._creates = itertools.count(secrets.randbelow(SWEEP_ONE_IN))
         self._updates = itertools.count()
         if create:
@@ -108,7 +108,7 @@ class SQLiteStore:
         if not rows:
             return None
         record = Record._make(rows[0])
-        # others can put values of any type into a table of SQLite
+        # SQLite's columns take values of any type, and other programs may write to the table.
         if type(record.data) is bytes and type(record.version) is int and type(record.expires) is int:
             return record
         warn_of_foreign(key)
@@ -118,7 +118,10 @@ class SQLiteStore:
         """As :meth:`session_mw.protocols.IndexedStore.create`."""
         now = int(time.time())
         if next(self._creates) % SWEEP_ONE_IN == 0:
-            self._sweep_a_little(now)
+            try:
+                self._connections.write(self._sql.sweep, (now, SWEPT_AT_ONCE))
+            except StoreError as error:
+                logger.warning("expired sessions were not removed: %s", error)
         values = (key, data, _new_version(), now + ttl, principal, now)
         return self._connections.write(self._sql.create, values, is_new=True) == 1
 
@@ -128,7 +131,7 @@ class SQLiteStore:
             return False
         now = int(time.time())
         values = (data, _new_version(), now + ttl, principal, key, version, now)
-        # most records keep their size; looking costs a sixth of the writing
+        # Most records keep their size, and the check takes a sixth of the time of a write.
         may_grow = next(self._updates) % LOOKS_FOR_GROWTH_ONE_IN == 0
         return self._connections.write(self._sql.update, values, may_grow=may_grow) == 1
 
@@ -151,7 +154,7 @@ class SQLiteStore:
         return int(self._connections.read(self._sql.count_expired, (int(time.time()),))[0][0])
 
     def sweep(self, batch: int = 1000) -> Iterator[int]:
-        """As :meth:`session_mw.protocols.SweepableStore.sweep`; other writers get in between the steps."""
+        """As :meth:`session_mw.protocols.SweepableStore.sweep`; other writers can write between the batches."""
         while removed := self._connections.write(self._sql.sweep, (int(time.time()), batch)):
             yield removed
 
@@ -161,10 +164,10 @@ class SQLiteStore:
 
     def _prepare_file(self, create: bool) -> None:
         try:
-            # Nothing stays open: a server may load the application, and then fork without a word.
+            # Nothing stays open: a server may load the application and then fork without telling Python (uWSGI does).
             with closing(self._connections.open_alone()) as connection:
                 if connection.execute(self._sql.exists).fetchall():
-                    # another application's stays as it is
+                    # Fails for a table that another application made, before anything in it is changed.
                     connection.execute(self._sql.probe)
                 elif not create:
                     raise ConfigurationError(
@@ -180,18 +183,12 @@ class SQLiteStore:
             raise ConfigurationError(f"{self!r} cannot be used ({failed}); name another file or table") from error
 
     def _check_exchanged(self, connection: sqlite3.Connection) -> None:
-        """See that a file which has come into the place of the store's own has our table."""
+        """See that a file which has replaced the store's own has the store's table."""
         if not connection.execute(self._sql.exists).fetchall():
             raise StoreError(f"it has no table {self._table!r}")
         connection.execute(self._sql.probe)
         _switch_to_wal(connection)
         warn_of_readers(self._path)
-
-    def _sweep_a_little(self, now: int) -> None:
-        try:
-            self._connections.write(self._sql.sweep, (now, SWEPT_AT_ONCE))
-        except StoreError as error:
-            logger.warning("expired sessions were not removed: %s", error)
 
 
 def _parsed(url: str) -> tuple[str, dict[str, Any]]:
@@ -205,16 +202,17 @@ def _parsed(url: str) -> tuple[str, dict[str, Any]]:
 
 
 def _new_version() -> int:
-    """A version that no record had before, so that one that was deleted and made again is not the one that was loaded.
+    """A version that no record had before.
 
-    Not from SQLite's ``random()``: after a fork in C, all children would get the same numbers from it. 63 bits, for
-    SQLite's integers are signed.
+    Not a counter in the record: one that was deleted and created anew could have the version of the one that was
+    loaded. Not SQLite's ``random()``: after a fork in C all children would get the same numbers from it. 63 bits,
+    because SQLite's integers are signed.
     """
     return int.from_bytes(os.urandom(8), "big") >> 1
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    # SQLite does not wait for other processes that open the file at the same time here
+    # Here SQLite does not wait for processes that open the file at the same time, whatever its busy_timeout is.
     deadline = time.monotonic() + SECONDS_TO_SWITCH_TO_WAL
     while True:
         try:

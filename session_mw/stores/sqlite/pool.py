@@ -1,0 +1,155 @@
+"""A process's SQLite connections to one file: few, and never carried over a fork."""
+
+from __future__ import annotations
+
+import ctypes
+import sqlite3
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+
+from session_mw.exceptions import StoreError
+from session_mw.stores import fork
+from session_mw.stores.locks import run_holding
+from session_mw.stores.sqlite.identity import FileIds
+
+BUSY = "the session database was busy for too long; try again, or wait longer: ?timeout=10"
+
+# Seconds between two looks whether a connection was given back.
+_PAUSE = 0.0005
+
+
+class Connection(sqlite3.Connection):
+    """A connection that weak references can count."""
+
+    patience = 0.0
+    """Its ``busy_timeout``, in seconds."""
+
+
+class Pool:
+    """The connections of one process to one file.
+
+    A connection is taken out while it is used. If an exception that another thread sets (``PyThreadState_SetAsyncExc``)
+    loses one on the way, the connection closes when Python drops its last reference, and :attr:`open` no longer counts
+    it. So other threads can go on although that connection was never given back.
+
+    Args:
+        open_connection: Opens another connection for this pool; called by one thread at a time.
+        most: How many connections may be open at once.
+        timeout: Seconds to wait for a connection.
+
+    Attributes:
+        idle: The connections that nobody uses.
+        open: All connections.
+        writing: Held by the thread that writes. SQLite itself waits by sleeping and trying again, so that threads
+            would starve each other.
+        files: The files that the connections have open.
+        looked_at: When these were last compared with what has their names, by ``time.monotonic()``.
+        opening: Held by the thread that opens connections, closes all of them, or replaces the pool.
+        pages: How many pages the database had when its log was last copied into the file because it had grown.
+    """
+
+    def __init__(self, open_connection: Callable[[Pool], Connection], most: int, timeout: float) -> None:
+        self._open_connection = open_connection
+        self._most = most
+        self._timeout = timeout
+        # The connection that was given back last is taken first, because its page cache is the newest.
+        self.idle: deque[Connection] = deque()
+        self.open: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self.writing = threading.RLock()
+        self.files = FileIds(None, None, None)
+        self.looked_at = 0.0
+        self.pages = 0
+        self.opening = threading.RLock()
+        # What to do with a connection that is given back after the pool was left.
+        self._part_with: Callable[[Connection], None] | None = None
+
+    def take(self) -> Connection:
+        """Take an idle connection, a new one, or one that another thread gives back in time.
+
+        Raises:
+            StoreError: Others used all connections for longer than the timeout.
+            sqlite3.Error: A new connection could not be opened.
+        """
+        try:
+            return self.idle.pop()
+        except IndexError:
+            deadline = time.monotonic() + self._timeout
+        while True:
+            connection = run_holding(self.opening, self._timeout, BUSY, self._open_one_more)
+            if connection is not None:
+                return connection
+            while len(self.open) >= self._most:
+                try:
+                    return self.idle.pop()
+                except IndexError:
+                    if time.monotonic() > deadline:
+                        raise StoreError(BUSY) from None
+                time.sleep(_PAUSE)
+
+    def _open_one_more(self) -> Connection | None:
+        # Called with the lock held, so that two threads cannot both open the last connection that is allowed.
+        if len(self.open) >= self._most:
+            return None
+        connection = self._open_connection(self)
+        self.open.add(connection)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Let others use a connection again."""
+        if connection.in_transaction:
+            # An exception that another thread set has interrupted the transaction.
+            connection.rollback()
+        self.idle.append(connection)
+        # Looked at after the connection was put back: otherwise a leave() in between would not see it.
+        if self._part_with is not None:
+            self.leave(self._part_with)
+
+    def leave(self, part_with: Callable[[Connection], None]) -> None:
+        """Part with all idle connections now, and with those in use when they are given back."""
+        self._part_with = part_with
+        while self.idle:
+            try:
+                connection = self.idle.pop()
+            except IndexError:
+                # Another thread was faster.
+                return
+            part_with(connection)
+
+    def close_before_fork(self) -> None:
+        """Close all connections and keep the locks until :meth:`release`; waits at most for the timeout."""
+        deadline = time.monotonic() + self._timeout
+        self.writing.acquire()
+        self.opening.acquire()
+        # Readers give their connections back soon, and nobody opens another one meanwhile.
+        while len(self.open) and time.monotonic() < deadline:
+            if self.idle:
+                connection = self.idle.pop()
+                connection.close()
+                # The WeakSet would count it for longer if a traceback that somebody keeps refers to it.
+                self.open.discard(connection)
+            else:
+                time.sleep(_PAUSE)
+
+    def release(self) -> None:
+        """Release the locks, if this thread holds them."""
+        fork.release(self.opening)
+        fork.release(self.writing)
+
+
+def abandon(connection: Connection) -> None:
+    """Part with a connection that a parent process opened, or whose file has lost its name.
+
+    SQLite removes the log when it closes the last connection to a file, and does it by the log's name, which by now may
+    be that of another file's log. A child process cannot even tell whether a connection is the last one.
+    """
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
+        connection.close()
+    else:
+        # SQLite cannot be told this before Python 3.12. So the object is leaked on purpose: Python must not close the
+        # connection, not even when the process ends.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
