@@ -200,7 +200,7 @@ def _end(options: argparse.Namespace) -> int:
         if session_id is None:
             count = stored.end_all(store, options.principal, _format_of(options))
         else:
-            stored.end(store, session_id)
+            stored.end(store, session_id, _format_of(options))
             count = 1
     print(f"{count} session{'' if count == 1 else 's'} ended")
     return 0

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from session_mw.backends.build import backend_of, codecs_of_other_settings, cookie_of
-from session_mw.backends.principals import SessionInfo, end_sessions, indexed, list_sessions
+from session_mw.backends.principals import SessionInfo, end_session, end_sessions, indexed, list_sessions
 from session_mw.backends.store import StoreBackend
 from session_mw.caller import place_of_caller
 from session_mw.config import SETTING_NAMES, settings_from_mapping, unknown_setting
@@ -243,10 +243,10 @@ class SessionManager:
         """
         if not isinstance(session_id, str):
             raise TypeError(f"end() takes a session's id, a str, not {kind_of(session_id)}")
-        store = self._stored()
+        self._stored()
         if is_key(session_id):
             # it may come from a form, and a store is promised keys
-            store.delete(session_id)
+            end_session(cast("StoreBackend", self._backend), session_id)
 
     def end_all(self, principal: str, *, keep: Session | None = None) -> int:
         """End all sessions of a principal.

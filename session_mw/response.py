@@ -106,7 +106,7 @@ class Response:
         """Commit if the application has called ``start_response``; else, once it has."""
         whole = type(body) is list or self._is_whole(body, environ)
         if self.status is None:
-            if not whole and not _is_sentinel(body):
+            if not whole and not is_sentinel(body):
                 return Body(self, body)
             self.end_without_headers()
             return body
@@ -116,7 +116,7 @@ class Response:
                 self.commit_late()
             self.commit()
         except BaseException:
-            _close(body)
+            close_body(body)
             raise
         if whole or not self._may_change_yet():
             return body
@@ -193,12 +193,12 @@ class Body:
     def close(self) -> None:
         """Close the application's iterable; if it came to its end, save what it changed in a stored session."""
         self._response.end()
-        _close(self._body)
+        close_body(self._body)
         if self._exhausted:
             self._response.commit_late()
 
 
-def _is_sentinel(body: object) -> bool:
+def is_sentinel(body: object) -> bool:
     """Whether it is a server's own object that says that the answer was given: the server knows it by identity.
 
     gunicorn's has no iterator; eventlet's is one, of a class that only it has.
@@ -206,7 +206,7 @@ def _is_sentinel(body: object) -> bool:
     return not hasattr(body, "__iter__") or type(body).__name__ == "_AlreadyHandled"
 
 
-def _close(body: Iterable[bytes]) -> None:
+def close_body(body: Iterable[bytes]) -> None:
     """PEP 3333's ``close()``, which an iterable may do without."""
     closing = getattr(body, "close", None)
     if closing is not None:

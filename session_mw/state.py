@@ -46,6 +46,8 @@ MAX_LABEL: Final = 200
 """Characters."""
 
 # Keys of the metadata.
+COMPANION: Final = "_companion"
+"""The store's key of another record that ends with the session."""
 CREATED: Final = "_created"
 LABEL: Final = "_label"
 LIFETIME: Final = "_lifetime"
@@ -136,6 +138,15 @@ class SessionState:
     def renew(self) -> None:
         """Have the next save change the id."""
         self.intent = max(self.intent, RENEW)
+
+    def succeed(self, now: int) -> None:
+        """Have the next save put a new session in this one's place, whatever has become of this one meanwhile.
+
+        For a log-in: it takes over the data, begins its life at ``now`` (Unix time), and must not be lost
+        because another request has ended or renewed the anonymous session.
+        """
+        self.renew()
+        self.begin_anew(now)
 
     def end(self) -> None:
         """Have the next save end the session. What the dict holds from then on is nobody's yet, without a label."""

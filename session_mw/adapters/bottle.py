@@ -1,4 +1,4 @@
-"""Sessions in Bottle's manner: a plugin that hands the session to the views that name it."""
+"""Sessions in Bottle's manner: a plugin that hands the session, and the log-in, to the views that name them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from bottle import PluginError, request
 
+from session_mw.login import get_login
+from session_mw.login.middleware import has_login
 from session_mw.middleware import get_session
 
 
@@ -29,14 +31,16 @@ class SessionPlugin:
     Args:
         keyword: The argument's name.
         environ_key: Where the middleware puts the session.
+        login_keyword: The name of the argument that gets the request's log-in, behind LoginMiddleware.
     """
 
     name = "session"
     api = 2
 
-    def __init__(self, keyword: str = "session", environ_key: str = "session") -> None:
+    def __init__(self, keyword: str = "session", environ_key: str = "session", *, login_keyword: str = "login") -> None:
         self.keyword = keyword
         self.environ_key = environ_key
+        self.login_keyword = login_keyword
 
     def setup(self, app: Any) -> None:
         """Called by Bottle when the plugin is installed.
@@ -54,12 +58,19 @@ class SessionPlugin:
         Raises:
             MissingSession: In a request, where the middleware is not in front.
         """
-        if self.keyword not in inspect.signature(route.callback).parameters:
+        parameters = inspect.signature(route.callback).parameters
+        wants_session, wants_login = self.keyword in parameters, self.login_keyword in parameters
+        if not (wants_session or wants_login):
             return callback
 
         @wraps(callback)
         def with_session(*args: Any, **arguments: Any) -> Any:
-            arguments[self.keyword] = get_session(request.environ, self.environ_key)
+            environ = request.environ
+            if wants_session:
+                arguments[self.keyword] = get_session(environ, self.environ_key)
+            # A part of the URL may be called login too, or another plugin's argument.
+            if wants_login and self.login_keyword not in arguments and has_login(environ):
+                arguments[self.login_keyword] = get_login(environ)
             return callback(*args, **arguments)
 
         return with_session

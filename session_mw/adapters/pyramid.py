@@ -6,9 +6,11 @@ from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from pyramid.events import NewRequest
-from pyramid.interfaces import ISession
+from pyramid.interfaces import PHASE2_CONFIG, ISession
 from zope.interface import classImplements
 
+from session_mw.adapters.pyramid_login import LoginSecurityPolicy as LoginSecurityPolicy
+from session_mw.adapters.pyramid_login import set_default_policy
 from session_mw.csrf import csrf_secret, new_csrf_secret
 from session_mw.exceptions import ConfigurationError, MissingSession
 from session_mw.flash import flash, peek_flashes, pop_flashes
@@ -166,7 +168,8 @@ def includeme(config: Any) -> None:
 
     The settings are the application's that begin with ``session.``: ``session.secret_key``,
     ``session.lifetime = 30 days``, and ``session.environ_key``. Without any, or behind
-    ``SessionMiddleware``, ``request.session`` is the middleware's.
+    ``SessionMiddleware``, ``request.session`` is the middleware's. Behind ``LoginMiddleware``, an application
+    without a security policy of its own gets :class:`LoginSecurityPolicy`.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -176,4 +179,7 @@ def includeme(config: Any) -> None:
     environ_key = settings.pop("environ_key", "session")
     factory = PyramidSessions(SessionManager.from_mapping(settings) if settings else None, environ_key)
     config.set_session_factory(factory)
+    if not config.autocommit:
+        # After the application's own policy, of the new or the old kind, and before its views.
+        config.action(None, set_default_policy, (config,), order=PHASE2_CONFIG + 5)
     config.add_subscriber(factory.begin, NewRequest)

@@ -8,7 +8,8 @@ from typing import Any
 from session_mw.exceptions import BadToken, NotSerializable, item_path
 from session_mw.protocols import Serializer
 from session_mw.secret_keys import has_bytes
-from session_mw.state import CREATED, LABEL, LIFETIME, MAX_LABEL, MAX_OWN_LIFETIME, NO_METADATA, PRINCIPAL
+from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, MAX_LABEL, MAX_OWN_LIFETIME, NO_METADATA, PRINCIPAL
+from session_mw.stores.session_ids import is_key
 
 MAX_TIME = 10**12
 """Unix times are below; a record has 12 digits for one."""
@@ -30,7 +31,12 @@ def _is_lifetime(value: Any) -> bool:
     return type(value) is int and 0 < value <= MAX_OWN_LIFETIME
 
 
+def _is_companion(value: Any) -> bool:
+    return type(value) is str and is_key(value)
+
+
 METADATA: Mapping[str, Callable[[Any], bool]] = {
+    COMPANION: _is_companion,
     CREATED: _is_time,
     LABEL: _is_label,
     LIFETIME: _is_lifetime,

@@ -41,6 +41,9 @@ class ListingBackend(Protocol):
     def info(self, key: str, record: Record, now: int) -> SessionInfo | None:
         """What a list says of a record; None where no visitor could use it."""
 
+    def companion(self, key: str, record: Record) -> str | None:
+        """The key of the record that ends with a session; None where there is none."""
+
 
 def indexed(store: Store | None) -> IndexedStore:
     """The store, if it lists sessions by principal.
@@ -68,14 +71,38 @@ def list_sessions(backend: ListingBackend, principal: str) -> list[SessionInfo]:
     return sorted(sessions, key=lambda session: session.last_used, reverse=True)
 
 
+def end_session(backend: ListingBackend, key: str) -> None:
+    """End one session, and before it the record that ends with it: a failure in between leaves nothing behind."""
+    record = backend.store.load(key)
+    companion = None if record is None else backend.companion(key, record)
+    if companion is not None:
+        backend.store.delete(companion)
+    backend.store.delete(key)
+
+
+def end_sessions_with(backend: ListingBackend, principal: str, companion: str) -> None:
+    """End those sessions of a principal that end with the record ``companion``."""
+    store = indexed(backend.store)
+    for name in backend.records.index_names(principal):
+        for key in store.keys_of(name):
+            record = store.load(key)
+            if record is not None and backend.companion(key, record) == companion:
+                store.delete(key)
+
+
 def end_sessions(backend: ListingBackend, principal: str, kept: str) -> int:
     """End all sessions of the principal but the one whose record is ``kept``; how many that were.
+
+    What is listed under the principal beside sessions, and ends with them, goes too; but for what ends with ``kept``.
 
     Raises:
         StoreError: New ones keep coming.
     """
     store, now = indexed(backend.store), int(time.time())
     names, seen, ended = backend.records.index_names(principal), {kept}, 0
+    record = store.load(kept) if kept else None
+    if record is not None and (companion := backend.companion(kept, record)) is not None:
+        seen.add(companion)
     # A session that is just given a new id is listed under it before the old one ends; what is left under the
     # old one counts for nothing, but says that there is another one to be found.
     for _ in range(_ROUNDS):
@@ -87,6 +114,9 @@ def end_sessions(backend: ListingBackend, principal: str, kept: str) -> int:
             if record is None or is_marker(record):
                 continue
             ended += backend.info(key, record, now) is not None
+            companion = backend.companion(key, record)
+            if companion is not None and companion not in seen:
+                store.delete(companion)
             store.delete(key)
         seen |= new
     raise StoreError(

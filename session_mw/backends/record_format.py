@@ -17,12 +17,12 @@ from typing import Any
 
 from session_mw.backends.payload import METADATA
 from session_mw.protocols import Record
-from session_mw.state import LABEL, LIFETIME, NO_METADATA
+from session_mw.state import COMPANION, LABEL, LIFETIME, NO_METADATA
 
 MARKER_TTL = 60
 """Seconds for which a record tells that its session has another id: late requests with the old id are recognized."""
 
-LISTED = (LABEL, LIFETIME)
+LISTED = (COMPANION, LABEL, LIFETIME)
 """The metadata that stand in the head too."""
 
 _CREATED_DIGITS = 12

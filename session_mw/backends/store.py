@@ -19,7 +19,8 @@ from session_mw.notices import Notices
 from session_mw.protocols import Record, Serializer, Store, is_indexed
 from session_mw.rejections import RejectionLog
 from session_mw.session import Session
-from session_mw.state import CREATED, LABEL, LIFETIME, SILENT, Outcome
+from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, SILENT, Outcome
+from session_mw.stores.session_ids import is_key
 
 logger = logging.getLogger("session_mw")
 
@@ -139,6 +140,11 @@ class StoreBackend:
         idle = listed.get(LIFETIME, self.lifetimes.idle)
         last_used = max(created, min(now, record.expires - idle))
         return SessionInfo(key, created, last_used, listed.get(LABEL))
+
+    def companion(self, key: str, record: Record) -> str | None:
+        """The key of the record that ends with a session; None where there is none."""
+        companion = read_head(self.records.open_head(key, split(record)[0])).get(COMPANION)
+        return companion if isinstance(companion, str) and is_key(companion) else None
 
     def warn(self, problem: str, key: str) -> None:
         """Log that the store failed where the request goes on; with a traceback once a minute at most."""

@@ -36,7 +36,7 @@ from session_mw.lazy_dict import FORCED, SENT, WRITTEN
 from session_mw.notices import Notices
 from session_mw.protocols import Record, Store
 from session_mw.session import Session
-from session_mw.state import END, KEEP, LIFETIME, PRINCIPAL, RENEW, VARIES, Outcome
+from session_mw.state import COMPANION, END, KEEP, LIFETIME, PRINCIPAL, RENEW, VARIES, Outcome
 
 logger = logging.getLogger("session_mw")
 
@@ -73,6 +73,7 @@ class StoreState(KeptState[RecordBackend]):
         "_begins_another",
         "_is_current",
         "_others",
+        "_succeeds",
         "_told_permanent",
         "_was_logged",
         "gone",
@@ -87,6 +88,8 @@ class StoreState(KeptState[RecordBackend]):
         self.gone = self.late = self._begins_another = self._was_logged = False
         # The ids of several sessions that came together. A log-out ends them all.
         self._others: list[str] = []
+        # Whether the next save begins a session that does not depend on the old record.
+        self._succeeds = False
         # Whether the browser has a cookie with an Expires, which has to move with the record's end.
         self._told_permanent = False
         self._is_current = True
@@ -122,6 +125,11 @@ class StoreState(KeptState[RecordBackend]):
     def saved_id(self) -> str:
         """The store's key."""
         return self.key
+
+    def succeed(self, now: int) -> None:
+        """Have the next save put a new session in this one's place, also where the old record is gone by then."""
+        super().succeed(now)
+        self._succeeds, self.gone = True, False
 
     def may_save_late(self) -> bool:
         """Whether the visitor knows the session's id already, so that a change needs no cookie."""
@@ -191,10 +199,17 @@ class StoreState(KeptState[RecordBackend]):
                 store.delete(key)
                 self.record = None
                 tries.pause()
+        if self._succeeds:
+            # Two log-ins at once, a double click say: the browser may have dropped the other's answer.
+            self._forget()
+            return self._create(session, self.packed(session), now)
         return self._dropped(session)
 
     def _end(self, session: Session, now: int) -> Outcome:
         known = self.key
+        # The metadata are those of what follows by now.
+        if self.payload and (companion := unpack(self._backend.serializer, self.payload)[1].get(COMPANION)):
+            self._backend.store.delete(companion)
         for key in (known, *self._others) if known else self._others:
             self._backend.store.delete(key)
         self._forget()
@@ -265,6 +280,7 @@ class StoreState(KeptState[RecordBackend]):
         self.token, self.key, self.payload, self.record = token, key, payload, None
         self.permanent = dict.get(session, "_permanent") is True
         self.intent, self._baseline, self.late = KEEP, None, False
+        self._succeeds = False
         session._committed()
 
     def _new_record(self, payload: bytes, now: int) -> tuple[str, str]:

@@ -80,8 +80,8 @@ def list_all(store: Store, principal: str, format_: Format) -> list[SessionInfo]
     return sorted(found.values(), key=lambda info: info.last_used, reverse=True)
 
 
-def end(store: Store, session_id: str) -> None:
-    """End a session.
+def end(store: Store, session_id: str, format_: Format) -> None:
+    """End a session, and the device that is remembered with it; an encrypted one's too where the key is known.
 
     Raises:
         SessionError: That is not an id, or no session has it.
@@ -91,7 +91,9 @@ def end(store: Store, session_id: str) -> None:
         raise SessionError("a session's id is 64 hexadecimal digits, as session-mw sessions and inspect show it")
     if store.load(session_id) is None:
         raise SessionError(f"no session has the id {session_id}; nothing was ended")
-    store.delete(session_id)
+    # The one with the key first: the other one leaves nothing to be read.
+    for sessions in reversed(_managers(store, format_)):
+        sessions.end(session_id)
 
 
 def end_all(store: Store, principal: str, format_: Format) -> int:

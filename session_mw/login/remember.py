@@ -1,0 +1,127 @@
+"""The remember cookie of one manager: its attributes, which are the session cookie's, and what it holds."""
+
+from __future__ import annotations
+
+from session_mw.backends.build import cookie_of
+from session_mw.backends.principals import end_sessions_with
+from session_mw.backends.store import StoreBackend
+from session_mw.codecs.records import PlainRecords, Records
+from session_mw.cookies import SessionCookie
+from session_mw.exceptions import ConfigurationError
+from session_mw.login.devices import DeviceTokens
+from session_mw.login.series import Series
+from session_mw.login.settings import LoginSettings
+from session_mw.login.tokens import RememberTokens, SignedTokens
+from session_mw.manager import SessionManager
+from session_mw.protocols import Store, is_indexed
+from session_mw.secret_keys import key_bytes
+from session_mw.settings import Settings
+from session_mw.state import Backend
+
+
+class Remember:
+    """What a log-in needs of the manager to remember devices.
+
+    Args:
+        login: The middleware's settings.
+        sessions: The manager.
+        backend: The manager's.
+
+    Attributes:
+        cookie: Finds the cookie in a request, and writes it for a response.
+        tokens: Makes and reads its values; None where there is neither a store nor a secret key.
+        has_records: Whether a session's record names the device's, and ends with it.
+        notes_sessions: Whether a device's record has to be told the ids of its sessions: they live in cookies.
+
+    Raises:
+        ConfigurationError: The remember cookie cannot have the session cookie's attributes, or its name.
+    """
+
+    def __init__(self, login: LoginSettings, sessions: SessionManager, backend: Backend) -> None:
+        settings, name = sessions.settings, login.remember_cookie_name
+        if name == sessions.cookie_name:
+            raise ConfigurationError(f"remember_cookie_name is {name!r}, the session cookie's own; choose another name")
+        if login.max_sessions is not None and not is_indexed(sessions.store):
+            raise ConfigurationError(
+                "max_sessions needs a store that lists a user's sessions: SQLite, Redis, SQLAlchemy, files or memory"
+            )
+        self.cookie = _cookie(name, settings)
+        self.has_records = sessions.store is not None
+        self.notes_sessions = False
+        self.tokens: RememberTokens | None = None
+        self._sessions, self._backend = sessions, backend
+        store = sessions.store if self.has_records else store_of_revocations(sessions)
+        if store is not None:
+            self.notes_sessions = not self.has_records
+            key = b"" if settings.secret_key is None else key_bytes("secret_key", settings.secret_key)
+            self.tokens = DeviceTokens(
+                store, _records(settings, backend), name, login.remember_seconds, key, self._end_sessions
+            )
+        elif settings.secret_key is not None:
+            self.tokens = SignedTokens(settings, name, login.remember_seconds)
+
+    def end_but_keep_devices(self, ended: list[str], kept: list[str]) -> None:
+        """End stored sessions, and the devices that were remembered with them, but for those that others belong to.
+
+        A browser that was closed and started again has left a session behind: it is the same device.
+
+        Args:
+            ended: Ids of the sessions to end.
+            kept: Ids of those that go on.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        if not isinstance(self._backend, StoreBackend):
+            return
+        devices = {self._device_of(session_id) for session_id in kept}
+        for session_id in ended:
+            if self._device_of(session_id) in devices - {None}:
+                self._backend.store.delete(session_id)
+            else:
+                self._sessions.end(session_id)
+
+    def _device_of(self, session_id: str) -> str | None:
+        if not isinstance(self._backend, StoreBackend):
+            return None
+        record = self._backend.store.load(session_id)
+        return None if record is None else self._backend.companion(session_id, record)
+
+    def _end_sessions(self, series: Series, key: str) -> None:
+        """End the sessions of a device; those in a store that lists none are refused when they come."""
+        for session_id in series.sessions:
+            self._sessions.end(session_id)
+        if isinstance(self._backend, StoreBackend) and self._backend.is_indexed:
+            end_sessions_with(self._backend, series.user_id, key)
+
+
+def store_of_revocations(sessions: SessionManager) -> Store | None:
+    """Where it is kept which cookie sessions have ended; None: that is not kept."""
+    if getattr(sessions.settings, "revocations", None) is None:
+        return None
+    store: Store | None = getattr(sessions, "revocations_store", None)
+    return store
+
+
+def _cookie(name: str, settings: Settings) -> SessionCookie:
+    try:
+        # All of the checks, since the name's prefix may not go with the attributes.
+        checked = Settings(
+            cookie_name=name,
+            cookie_domain=settings.cookie_domain,
+            cookie_path=settings.cookie_path,
+            cookie_secure=settings.cookie_secure,
+            cookie_httponly=settings.cookie_httponly,
+            cookie_samesite=settings.cookie_samesite,
+            cookie_partitioned=settings.cookie_partitioned,
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"remember_cookie_name: {error}") from None
+    return cookie_of(checked)
+
+
+def _records(settings: Settings, backend: Backend) -> Records:
+    if isinstance(backend, StoreBackend):
+        # Encrypted where the sessions are: no user's name can be read in a copy of the store.
+        return backend.records
+    return PlainRecords(settings.cookie_name, settings.salt)
