@@ -123,6 +123,8 @@ def test_a_store_that_expires_by_itself_has_nothing_to_sweep(
 def test_a_mistyped_path_is_an_error_and_makes_nothing(
     scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if scheme == "sqlite+pysqlite":
+        pytest.importorskip("sqlalchemy")
     status, out, err = run(capsys, f"{scheme}:///{tmp_path}/sesions")
     assert (status, out) == (1, "")
     assert "there is no" in err

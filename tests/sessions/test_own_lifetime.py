@@ -7,7 +7,6 @@ import math
 from datetime import timedelta
 from email.utils import formatdate
 
-import flask
 import pytest
 
 from session_mw import MemoryStore, SessionManager
@@ -257,6 +256,7 @@ def test_the_name_is_reserved_in_the_data():
 
 
 def test_flask_reads_the_cookie():
+    flask = pytest.importorskip("flask")
     client = begun(SessionManager(KEY), HALF_AN_HOUR, user="42")
     app = flask.Flask("app")
     app.secret_key = KEY
