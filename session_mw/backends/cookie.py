@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from session_mw.backends.kept_state import KeptState
@@ -55,6 +56,7 @@ class CookieBackend:
         self.refresh = refresh
         self.notices = notices
         self.keeps_created = lifetimes.absolute is not None and not codec.carries_created
+        self.new_state: type[CookieState] = CookieState
         self.max_token = MAX_COOKIE - len(cookie.name)
         self._rejections = RejectionLog(codec.shape)
 
@@ -66,7 +68,7 @@ class CookieBackend:
             found = self._find(tokens[0], now)
             if found is not None:
                 return found
-        state = CookieState()
+        state = self.new_state()
         state.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
         return (state, {}) if len(tokens) < 2 else self._only_authentic(session._header, tokens, state, now)
 
@@ -125,7 +127,7 @@ class CookieBackend:
             return None
         if not current:
             self._rejections.old_key(token)
-        state = CookieState()
+        state = self.new_state()
         state.begin(self, created, metadata, token, payload, data.get("_permanent") is True)
         return state, data
 
@@ -182,11 +184,18 @@ class CookieState(KeptState[CookieBackend]):
             return VARIES
         return self._refresh(session, int(time.time()))
 
+    def missing_metadata(self) -> Mapping[str, Any]:
+        """What the token has to hold beside the data and does not hold yet."""
+        if self._backend.keeps_created and CREATED not in self.metadata:
+            return {CREATED: self.created}
+        return NO_METADATA
+
     def _write(self, session: Session, payload: bytes, now: int) -> Outcome:
         backend = self._backend
         if not self.is_empty(session):
-            if backend.keeps_created and CREATED not in self.metadata:
-                self.set_metadata(CREATED, self.created)
+            missing = self.missing_metadata()
+            if missing:
+                self.metadata = {**self.metadata, **missing}
                 payload = self.packed(session)
             permanent = dict.get(session, "_permanent") is True
             texts = [self._send(session, backend.codec.encode(payload, self.created, now), payload, permanent, now)]
@@ -206,11 +215,12 @@ class CookieState(KeptState[CookieBackend]):
         backend = self._backend
         token, payload = self.token, self.payload
         try:
-            if backend.keeps_created and CREATED not in self.metadata:
+            missing = self.missing_metadata()
+            if missing:
                 data, metadata = unpack(backend.serializer, payload)
-                payload = pack(backend.serializer, data, {**metadata, CREATED: self.created})
+                payload = pack(backend.serializer, data, {**metadata, **missing})
                 text = self._send(session, backend.codec.encode(payload, self.created, now), payload, True, now)
-                self.set_metadata(CREATED, self.created)
+                self.metadata = {**self.metadata, **missing}
             else:
                 text = self._send(session, backend.codec.renew(token, now), payload, True, now)
         except (CookieTooLarge, NotSerializable):

@@ -7,7 +7,7 @@ from typing import Any
 
 from session_mw.exceptions import BadToken, NotSerializable, item_path
 from session_mw.protocols import Serializer
-from session_mw.state import CREATED, LABEL, LIFETIME, MAX_OWN_LIFETIME, NO_METADATA, PRINCIPAL
+from session_mw.state import CREATED, LABEL, LIFETIME, MAX_OWN_LIFETIME, NO_METADATA, PRINCIPAL, SID, SINCE
 
 
 def _is_time(value: Any) -> bool:
@@ -27,8 +27,11 @@ METADATA: Mapping[str, Callable[[Any], bool]] = {
     LABEL: _is_text,
     LIFETIME: _is_lifetime,
     PRINCIPAL: _is_text,
+    SID: _is_text,
+    SINCE: _is_text,
 }
 """What a session may keep beside its data: the key in the payload, hidden from the dict, and what a value has to be."""
+_NAMES = frozenset(METADATA)
 
 
 def pack(serializer: Serializer, data: dict[str, Any], metadata: Mapping[str, Any]) -> bytes:
@@ -37,8 +40,8 @@ def pack(serializer: Serializer, data: dict[str, Any], metadata: Mapping[str, An
     Raises:
         NotSerializable: A value cannot be written, or a key has a name that is reserved.
     """
-    for name in METADATA:
-        if name in data:
+    if not _NAMES.isdisjoint(data):
+        for name in _NAMES.intersection(data):
             raise NotSerializable(f"[{name!r}]", "the name is reserved for the session's own facts; use another")
     try:
         return serializer.dumps({**data, **metadata} if metadata else data)
@@ -58,13 +61,13 @@ def unpack(serializer: Serializer, payload: bytes) -> tuple[dict[str, Any], Mapp
         BadToken: ``bad_payload``: it is not a session's.
     """
     data = serializer.loads(payload)
-    metadata = NO_METADATA
-    for name in METADATA:
-        if name in data:
-            value = data.pop(name)
-            if not METADATA[name](value):
-                raise BadToken("bad_payload")
-            metadata = {**metadata, name: value}
+    if _NAMES.isdisjoint(data):
+        return data, NO_METADATA
+    metadata = {}
+    for name in _NAMES.intersection(data):
+        value = metadata[name] = data.pop(name)
+        if not METADATA[name](value):
+            raise BadToken("bad_payload")
     return data, metadata
 
 

@@ -1,0 +1,391 @@
+"""Sessions in cookies that can be ended: it is remembered which have ended, and every process knows."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from session_mw.backends.cookie import CookieBackend, CookieState
+from session_mw.backends.revocations.entries import (
+    MICROSECONDS,
+    NO_DIGEST,
+    RENEWED,
+    SESSION_ID,
+    Entry,
+    Facts,
+    Since,
+    digest_of_id,
+    digest_of_principal,
+)
+from session_mw.backends.revocations.follower import Revocations
+from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE
+from session_mw.exceptions import BadToken, CookieTooLarge, StoreError
+from session_mw.lazy_dict import SENT, WRITTEN
+from session_mw.session import Session
+from session_mw.state import (
+    CREATED,
+    END,
+    KEEP,
+    LIFETIME,
+    NO_METADATA,
+    PRINCIPAL,
+    RENEW,
+    SID,
+    SILENT,
+    SINCE,
+    VARIES,
+    Outcome,
+    SessionState,
+)
+
+logger = logging.getLogger("session_mw")
+
+_MAX_FACTS = 512
+
+
+class RevocableBackend(CookieBackend):
+    """Loads sessions from tokens, of which none is accepted that has ended.
+
+    Args:
+        revocations: Knows which sessions have ended.
+        *arguments: Those of :class:`~session_mw.backends.cookie.CookieBackend`.
+    """
+
+    def __init__(self, revocations: Revocations, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.revocations = revocations
+        self.new_state = RevocableState
+        # By payload, which stays the same when a token is refreshed.
+        self._facts: dict[bytes, Facts] = {}
+
+    def load(self, session: Session) -> tuple[CookieState, dict[str, Any]]:
+        """The one token in the Cookie header that can be trusted, if there is one: its state and its data.
+
+        Raises:
+            StoreError: It is not known any more which sessions have ended.
+        """
+        now = int(time.time())
+        tokens = self._candidates(session._header)
+        found, is_late = [], False
+        for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
+            one = self._find(token, now)
+            if one is None:
+                continue
+            state = one[0]
+            try:
+                facts = self.facts(state)
+            except BadToken as error:
+                self._reject(token, error)
+                continue
+            if self.revocations.has_ended(facts):
+                is_late |= self.revocations.is_late(facts.id)
+                self._rejections.log("ended", token)
+            else:
+                found.append(one)
+        if len(found) == 1:
+            return found[0]
+        fresh = RevocableState()
+        fresh.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
+        if found or len(tokens) > MAX_CANDIDATES:
+            # One of them may have been planted: none is trusted.
+            fresh.ambiguous = True
+            fresh.others = [state.metadata for state, _ in found]
+            self._rejections.log("ambiguous", session._header)
+        elif is_late:
+            fresh.late = True
+        return fresh, {}
+
+    def save_unread(self, session: Session) -> Outcome:
+        """Refresh a permanent session that nobody looked at; none of which it is not known whether it has ended."""
+        try:
+            return super().save_unread(session)
+        except StoreError:
+            return SILENT
+
+    def end_all(self, principal: str, kept: SessionState | None) -> int:
+        """End all sessions of a principal but one; 0, since nobody counts them.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        ours = kept if isinstance(kept, RevocableState) else None
+        time = self.revocations.end_principal(principal, None if ours is None else ours.facts())
+        if ours is not None:
+            ours.outlive(time)
+        return 0
+
+    def facts(self, state: CookieState) -> Facts:
+        """What says whether a session has ended.
+
+        Raises:
+            BadToken: ``bad_payload``: its metadata are no session's.
+        """
+        facts = self._facts.get(state.payload)
+        if facts is None:
+            facts = facts_of(state.metadata, state.created)
+            if facts.id:
+                if len(self._facts) >= _MAX_FACTS:
+                    self._facts.clear()
+                self._facts[state.payload] = facts
+        return facts
+
+    def _refresh_unread(self, session: Session, token: str) -> Outcome | None:
+        try:
+            payload = self.tokens.open(token)[0]
+        except BadToken:
+            return super()._refresh_unread(session, token)
+        facts = self._facts.get(payload)
+        if facts is None:
+            # A payload without this name is of no permanent session, and is not refreshed; any other is read.
+            return super()._refresh_unread(session, token) if payload.find(b"_permanent") < 0 else None
+        if payload.find(b"_permanent") < 0 or not self.revocations.has_ended(facts):
+            return super()._refresh_unread(session, token)
+        self._rejections.log("ended", token)
+        return SILENT
+
+
+class RevocableState(CookieState):
+    """What is known of a session in a cookie that can be ended.
+
+    Attributes:
+        late: Whether the request came with an id that was changed a short time ago. Nothing is saved of it, unless
+            it changes the id itself.
+        gone: Whether another request ended the session. Nothing is saved of it any more.
+        others: The metadata of several sessions that came together. A log-out ends them all.
+    """
+
+    __slots__ = ("_backend", "_former", "gone", "late", "others")
+
+    _backend: RevocableBackend
+
+    def begin(
+        self,
+        backend: Any,
+        created: int,
+        metadata: Mapping[str, Any] = NO_METADATA,
+        token: str = "",
+        payload: bytes = b"",
+        permanent: bool = False,
+    ) -> None:
+        """As for every state that is kept."""
+        super().begin(backend, created, metadata, token, payload, permanent)
+        self.late = self.gone = False
+        self.others: list[Mapping[str, Any]] = []
+        # The metadata of what is about to end.
+        self._former: Mapping[str, Any] | None = None
+
+    @property
+    def id(self) -> str | None:
+        """The session's id, which is safe to log; None while it is about to change."""
+        return self.metadata.get(SID) if self.token and self.intent == KEEP else None
+
+    @property
+    def saved_id(self) -> str:
+        """The id in its token; empty where that has none."""
+        sid: str = self.metadata.get(SID, "") if self.token else ""
+        return sid
+
+    def facts(self) -> Facts | None:
+        """What says whether the saved session has ended; None where there is none."""
+        return self._backend.facts(self) if self.token and self._former is None else None
+
+    def set_metadata(self, key: str, value: Any) -> None:
+        """Keep a value beside the data; remember when the session became its principal's."""
+        if key == PRINCIPAL and value is not None and value != self.principal:
+            mark = self._backend.revocations.exact_mark()
+            since = self._since()
+            begins = not self.token or self.intent == END
+            self._keep_since(Since(mark, mark, 0, since.longest) if begins else since._replace(owned=mark))
+        elif key == LIFETIME and value is not None:
+            since = self._since()
+            self._keep_since(since._replace(longest=max(since.longest, value)))
+        super().set_metadata(key, value)
+
+    def end(self) -> None:
+        """Have the next save end the session."""
+        if self._former is None and self.token:
+            self._former = self.metadata
+        super().end()
+
+    def begin_anew(self, now: int) -> None:
+        """Let the life of the session begin at ``now`` (Unix time)."""
+        super().begin_anew(now)
+        if SINCE in self.metadata:
+            mark = self._backend.revocations.exact_mark()
+            self._keep_since(Since(mark, mark, 0, self._since().longest))
+
+    def outlive(self, time: int) -> None:
+        """Be younger than an ending that was to leave this session (microseconds)."""
+        if not self.token or self.intent == END:
+            self._keep_since(Since(time, time, 0, self._since().longest))
+
+    def save(self, session: Session) -> Outcome:
+        """Write what has changed since the last call, or refresh the cookie.
+
+        Raises:
+            NotSerializable: A value cannot be written.
+            CookieTooLarge: A browser would not keep the cookie.
+            StoreError: The end of the session could not be written; or it is not known whether it has ended.
+        """
+        if self.gone or (self.late and self.intent != RENEW):
+            return self._leave(session)
+        if self.intent == END:
+            if not self._end_former():
+                return self._dropped(session)
+        elif self.token:
+            if self.intent == RENEW and session._phase < SENT:
+                return self._renew(session)
+            try:
+                ended = self._backend.revocations.has_ended(self._backend.facts(self))
+            except StoreError:
+                if session._changes >= WRITTEN:
+                    raise
+                return VARIES
+            if ended:
+                return self._dropped(session)
+        self.late = False
+        return super().save(session)
+
+    def _since(self) -> Since:
+        written = self.metadata.get(SINCE)
+        if written is not None:
+            return Since.read(written)
+        if self.token and self.intent != END:
+            return _since_created(self.created)
+        mark = self._backend.revocations.mark()
+        return Since(mark, self._backend.revocations.ledger.newest)
+
+    def _keep_since(self, since: Since) -> None:
+        self.metadata = {**self.metadata, SINCE: since.written()}
+
+    def missing_metadata(self) -> Mapping[str, Any]:
+        """As for every session in a cookie; and an id, for one that has none."""
+        missing = super().missing_metadata()
+        if SID in self.metadata:
+            return missing
+        if not self.token:
+            self._backend.revocations.follow_if_possible()
+        since = self._since()
+        if self.lifetime is not None:
+            since = since._replace(longest=max(since.longest, self.lifetime))
+        return {**missing, SID: _new_id(), SINCE: since.written()}
+
+    def _end_former(self) -> bool:
+        """Write that the session, and what came beside it, has ended; False where it has another id meanwhile."""
+        revocations = self._backend.revocations
+        former = self._former
+        digests = {digest: longest for one in (former, *self.others) if one for digest, longest in _ending(one)}
+        if not digests:
+            self._former, self.others = None, []
+            return True
+        late = False
+
+        def entries() -> list[Entry]:
+            nonlocal late
+            late = former is not None and any(revocations.is_late(digest) for digest, _ in _ending(former))
+            ledger = revocations.ledger
+            new = [(one, longest) for one, longest in digests.items() if not ledger.is_ended_id(one)]
+            return [] if late else [revocations.ended(one, longest) for one, longest in new]
+
+        revocations.append(entries)
+        self._former, self.others = None, []
+        return not late
+
+    def _renew(self, session: Session) -> Outcome:
+        """Save under a new id, and end the old one.
+
+        That stands in the store before the new cookie is sent. Whether the session has ended meanwhile is
+        seen when it is written, so that an ``end`` elsewhere comes either before, and holds, or after, and knows
+        the new id.
+        """
+        backend, revocations, former = self._backend, self._backend.revocations, self.metadata
+        facts, since, gone = backend.facts(self), self._since(), False
+
+        def entries() -> list[Entry]:
+            nonlocal gone
+            gone = revocations.ledger.has_ended(facts)
+            if gone:
+                return []
+            # One that was kept by end_all goes on under its new id.
+            kept = revocations.ledger.kept_from(facts) if facts.principal == _digest(self.principal) else 0
+            renewed = since._replace(owned=max(since.owned or since.begun, kept)) if kept else since
+            self.metadata = {**former, SID: _new_id(), SINCE: renewed.written()}
+            self._check_size(session)
+            new = digest_of_id(self.metadata[SID])
+            return [revocations.ended(facts.id, since.longest, kind=RENEWED, other=new)] if facts.id else []
+
+        try:
+            revocations.append(entries)
+        except BaseException:
+            self.metadata = former
+            raise
+        return self._dropped(session) if gone else super().save(session)
+
+    def _check_size(self, session: Session) -> None:
+        if not self.is_empty(session):
+            token = self._backend.codec.encode(self.packed(session), self.created, int(time.time()))
+            if len(token) > self._backend.max_token:
+                raise CookieTooLarge(len(token) + len(self._backend.cookie.name), MAX_COOKIE, self._largest(session))
+
+    def _leave(self, session: Session) -> Outcome:
+        """Save nothing, and send nothing: the browser has another session's cookie, or is about to get it."""
+        if self.late and session._changes >= WRITTEN:
+            logger.info("a session got a new id while this request was under way; what it changed is dropped")
+        self.intent = KEEP
+        session._committed()
+        return VARIES
+
+    def _dropped(self, session: Session) -> Outcome:
+        logger.info("the session %s was ended by another request; its changes are dropped", self.metadata.get(SID))
+        self.token, self.payload = "", b""
+        self.intent, self.gone = KEEP, True
+        session._committed()
+        return VARIES
+
+
+def facts_of(metadata: Mapping[str, Any], created: int) -> Facts:
+    """What says whether a session has ended.
+
+    Args:
+        metadata: Its metadata, as they are saved.
+        created: Unix time at which it began, or its token was written.
+
+    Raises:
+        BadToken: ``bad_payload``: the metadata are no session's.
+    """
+    sid, since, principal = metadata.get(SID), metadata.get(SINCE), metadata.get(PRINCIPAL)
+    if sid is not None and not SESSION_ID.fullmatch(sid):
+        raise BadToken("bad_payload")
+    begun, seen, owned, _ = _since_created(created) if since is None else Since.read(since)
+    return Facts(
+        NO_DIGEST if sid is None else digest_of_id(sid),
+        _digest(principal),
+        begun,
+        seen,
+        owned or begun,
+    )
+
+
+def _digest(principal: str | None) -> int:
+    return NO_DIGEST if principal is None else digest_of_principal(principal)
+
+
+def _since_created(created: int) -> Since:
+    # The second in which it began was before whatever else happened in it. It knew of all endings until then.
+    mark = created * MICROSECONDS
+    return Since(mark, mark)
+
+
+def _ending(metadata: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """The digest of a session's id and the longest lifetime of its own; none where it has no id."""
+    if SID not in metadata:
+        return []
+    longest = Since.read(metadata[SINCE]).longest if SINCE in metadata else 0
+    return [(digest_of_id(metadata[SID]), longest)]
+
+
+def _new_id() -> str:
+    return secrets.token_urlsafe(16)
