@@ -225,6 +225,21 @@ class SessionManager:
             return self._backend.end_all(principal, None if keep is None else keep._touch())
         return end_sessions(self._listing(), principal, "" if keep is None else keep._touch().saved_id)
 
+    def end_everyone(self) -> None:
+        """End all sessions that there are, after a leak say. Sessions that begin from now on are not touched.
+
+        Stored ones too: each process learns it within 1.5 seconds, and their records expire by themselves.
+
+        Raises:
+            ConfigurationError: The sessions are in the cookie, and ``revocations`` is not set.
+            StoreError: The store does not answer; what was not ended goes on.
+        """
+        if isinstance(self._backend, RevocableBackend):
+            self._backend.revocations.end_everyone()
+        else:
+            self._stored()
+            cast("StoreBackend", self._backend).endings.end_everyone()
+
     def close(self) -> None:
         """Close the store, if there is one, and that of ``revocations``."""
         for store in (self.store, self.revocations):

@@ -48,7 +48,9 @@ def backend_of(
     lifetimes = Lifetimes(settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds)
     refresh = settings.refresh_each_request
     if store is not None:
-        return StoreBackend(store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh, notices)
+        return StoreBackend(
+            store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh, notices, _revocations(settings, store)
+        )
     if settings.secret_key is None:
         return NullBackend()
     parts = _codec(settings), TaggedJSON(), cookie, lifetimes, refresh, notices

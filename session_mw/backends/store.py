@@ -11,6 +11,8 @@ from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import unpack
 from session_mw.backends.principals import SessionInfo
 from session_mw.backends.record_format import ENDED, created_of, head_in, key_of, read_head, sealed_in
+from session_mw.backends.revocations.entries import read_mark
+from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
 from session_mw.cookies import MAX_CANDIDATES, SessionCookie
@@ -19,7 +21,7 @@ from session_mw.notices import Notices
 from session_mw.protocols import Record, Serializer, Store, is_indexed
 from session_mw.rejections import RejectionLog
 from session_mw.session import Session
-from session_mw.state import CREATED, LABEL, LIFETIME, SILENT, Outcome
+from session_mw.state import CREATED, LABEL, LIFETIME, SILENT, SINCE, Outcome
 
 logger = logging.getLogger("session_mw")
 
@@ -37,6 +39,7 @@ class StoreBackend:
         lifetimes: For how long a record lives.
         refresh: Whether a permanent session's cookie is sent again when only its record's end was moved.
         notices: Told what is sent.
+        endings: Knows when all sessions were ended.
     """
 
     manager: Any = None
@@ -50,6 +53,7 @@ class StoreBackend:
         lifetimes: Lifetimes,
         refresh: bool,
         notices: Notices,
+        endings: Revocations,
     ) -> None:
         self.store = store
         self.records = records
@@ -58,6 +62,7 @@ class StoreBackend:
         self.lifetimes = lifetimes
         self.refresh = refresh
         self.notices = notices
+        self.endings = endings
         self.is_indexed = is_indexed(store)
         self._rejections = RejectionLog()
 
@@ -75,7 +80,11 @@ class StoreBackend:
             record = self.store.load(key)
             is_late |= record is not None and record.data == ENDED
             one = self.read(token, key, record, now)
-            if one is not None:
+            if one is None:
+                continue
+            if self.endings.has_ended_with_everyone(read_mark(one[0].metadata.get(SINCE), one[0].created)):
+                self._rejections.log("ended", token)
+            else:
                 found.append(one)
         if len(found) == 1:
             return found[0]

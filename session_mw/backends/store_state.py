@@ -28,6 +28,8 @@ from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.merge import merge
 from session_mw.backends.payload import unpack
 from session_mw.backends.record_format import ENDED, head_in, joined, key_of, sealed_in, written_head
+from session_mw.backends.revocations.entries import written_mark
+from session_mw.backends.revocations.follower import Revocations
 from session_mw.codecs.records import Records
 from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import StoreError
@@ -35,7 +37,7 @@ from session_mw.lazy_dict import FORCED, SENT, WRITTEN
 from session_mw.notices import Notices
 from session_mw.protocols import Record, Store
 from session_mw.session import Session
-from session_mw.state import END, KEEP, PRINCIPAL, RENEW, VARIES, Outcome
+from session_mw.state import END, KEEP, PRINCIPAL, RENEW, SINCE, VARIES, Outcome
 
 logger = logging.getLogger("session_mw")
 
@@ -52,6 +54,7 @@ class RecordBackend(KeepingBackend, Protocol):
     refresh: bool
     notices: Notices
     is_indexed: bool
+    endings: Revocations
 
     def read(self, token: str, key: str, record: Record | None, now: int) -> tuple[StoreState, dict[str, Any]] | None:
         """The session in a token's record; None where there is no record that counts."""
@@ -101,6 +104,21 @@ class StoreState(KeptState[RecordBackend]):
     def saved_id(self) -> str:
         """The store's key."""
         return self.key
+
+    def begin_anew(self, now: int) -> None:
+        """Let the life of the session begin at ``now`` (Unix time)."""
+        super().begin_anew(now)
+        self.set_metadata(SINCE, written_mark(self._backend.endings.own_mark()))
+
+    def packed(self, session: Session) -> bytes:
+        """The payload of what the session holds now; one that begins gets the mark of its beginning.
+
+        Raises:
+            NotSerializable: A value cannot be written, or a key has a name that is reserved.
+        """
+        if not self.token and SINCE not in self.metadata:
+            self.set_metadata(SINCE, written_mark(self._backend.endings.own_mark()))
+        return super().packed(session)
 
     def may_save_late(self) -> bool:
         """Whether the visitor knows the session's id already, so that a change needs no cookie."""

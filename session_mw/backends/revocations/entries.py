@@ -116,6 +116,19 @@ class Since(NamedTuple):
 _SINCE = re.compile(r"[0-9a-f]{1,16}(?:\.[0-9a-f]{1,16}){1,3}")
 
 
+def written_mark(mark: int) -> str:
+    """The mark of a stored session's beginning, as its record keeps it (``_since``)."""
+    return f"{mark:x}"
+
+
+def read_mark(text: str | None, created: int) -> int:
+    """Read what :func:`written_mark` wrote; of a record without it, the second in which its session began."""
+    try:
+        return created * MICROSECONDS if text is None else int(text, 16)
+    except ValueError:
+        return 0
+
+
 class Facts(NamedTuple):
     """What is asked of a session to know whether it has ended."""
 

@@ -35,6 +35,7 @@ _PATIENCE = 0.25
 _LONGEST_WAIT = 10.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
 _LOOKS = 8
+_MARKS = 1000
 
 
 class Revocations:
@@ -66,6 +67,7 @@ class Revocations:
         self._warned = -math.inf
         self._looks = 0
         self._last_mark = 0
+        self._own_marks: set[int] = set()
 
     # What requests ask
 
@@ -82,6 +84,22 @@ class Revocations:
             self._follow()
         return self.ledger.has_ended(facts)
 
+    def has_ended_with_everyone(self, mark: int) -> bool:
+        """Whether a stored session has ended since it began: by :meth:`end_everyone`, the rest its record tells.
+
+        Sessions that began in this process cannot have ended before it; so a process asks when it meets
+        another one, and then once a second.
+
+        Args:
+            mark: That of its beginning.
+
+        Raises:
+            StoreError: As from :meth:`has_ended`.
+        """
+        if self._known is None and mark in self._own_marks:
+            return False
+        return self.has_ended(Facts(0, 0, mark, mark, mark))
+
     def is_late(self, digest: int) -> bool:
         """Whether the session with this id got another one a short time ago."""
         return self.ledger.is_late(digest, _now())
@@ -92,6 +110,13 @@ class Revocations:
         """The mark of a session that begins now, by the clock."""
         self._last_mark = max(_now(), self.ledger.newest, self._last_mark)
         return self._last_mark
+
+    def own_mark(self) -> int:
+        """The mark of a stored session that begins now."""
+        mark = self.mark()
+        if self._known is None and len(self._own_marks) < _MARKS:
+            self._own_marks.add(mark)
+        return mark
 
     def follow_if_possible(self) -> None:
         """Know what the store knows, as :meth:`has_ended`; where it does not answer, what is known has to do."""
