@@ -87,8 +87,8 @@ class Revocations:
     def has_ended_with_everyone(self, mark: int) -> bool:
         """Whether a stored session has ended since it began: by :meth:`end_everyone`, the rest its record tells.
 
-        Sessions that began in this process cannot have ended before it; so a process asks when it meets
-        another one, and then once a second.
+        A session that began in this process a moment ago has not ended yet; so a process asks when it meets another
+        one, and then once a second.
 
         Args:
             mark: That of its beginning.
@@ -96,7 +96,7 @@ class Revocations:
         Raises:
             StoreError: As from :meth:`has_ended`.
         """
-        if self._known is None and mark in self._own_marks:
+        if self._known is None and mark in self._own_marks and 0 <= _now() - mark < MICROSECONDS:
             return False
         return self.has_ended(Facts(0, 0, mark, mark, mark))
 
