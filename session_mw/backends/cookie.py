@@ -38,6 +38,8 @@ class CookieBackend:
 
     manager: Any = None
     store: Any = None
+    judges = False
+    """Whether an authentic session may have ended all the same."""
 
     def __init__(
         self,
@@ -56,7 +58,6 @@ class CookieBackend:
         self.refresh = refresh
         self.notices = notices
         self.keeps_created = lifetimes.absolute is not None and not codec.carries_created
-        self.new_state: type[CookieState] = CookieState
         self.max_token = MAX_COOKIE - len(cookie.name)
         self._rejections = RejectionLog(codec.shape)
 
@@ -68,7 +69,7 @@ class CookieBackend:
             found = self._find(tokens[0], now)
             if found is not None:
                 return found
-        state = self.new_state()
+        state = CookieState()
         state.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
         return (state, {}) if len(tokens) < 2 else self._only_authentic(session._header, tokens, state, now)
 
@@ -89,6 +90,10 @@ class CookieBackend:
         session._refreshed = True
         outcome = state.save(unseen)
         return SILENT if outcome is VARIES else outcome
+
+    def is_known_to_live(self, payload: bytes) -> bool:
+        """Whether the session with this payload may be refreshed unread."""
+        return True
 
     def _candidates(self, header: str) -> list[str]:
         values = self.cookie.values(header)
@@ -127,7 +132,7 @@ class CookieBackend:
             return None
         if not current:
             self._rejections.old_key(token)
-        state = self.new_state()
+        state = CookieState()
         state.begin(self, created, metadata, token, payload, data.get("_permanent") is True)
         return state, data
 
@@ -151,7 +156,7 @@ class CookieBackend:
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._reject(token, error)
             return SILENT
-        if not self.tokens.is_well_formed(token):
+        if not self.tokens.is_well_formed(token) or (self.judges and not self.is_known_to_live(payload)):
             return None
         if not current:
             self._rejections.old_key(token)

@@ -6,9 +6,10 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from session_mw.backends.cookie import CookieBackend, CookieState
+from session_mw.backends.payload import unpack
 from session_mw.backends.revocations.entries import (
     MICROSECONDS,
     NO_DIGEST,
@@ -21,6 +22,7 @@ from session_mw.backends.revocations.entries import (
     digest_of_principal,
 )
 from session_mw.backends.revocations.follower import Revocations
+from session_mw.backends.token_cache import MAX_PAYLOAD_KEPT
 from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE
 from session_mw.exceptions import BadToken, CookieTooLarge, StoreError
 from session_mw.lazy_dict import SENT, WRITTEN
@@ -43,7 +45,21 @@ from session_mw.state import (
 
 logger = logging.getLogger("session_mw")
 
-_MAX_FACTS = 512
+_MAX_READ = 256
+
+
+class _Read(NamedTuple):
+    """What is in a payload, made out once."""
+
+    facts: Facts | None
+    """None where they depend on the token's time too: it has no id."""
+    metadata: Mapping[str, Any]
+    data: bytes
+    """The payload without the metadata."""
+    lifetime: int | None
+
+
+_NO_FACTS = Facts(NO_DIGEST, NO_DIGEST, 0, 0, 0)
 
 
 class RevocableBackend(CookieBackend):
@@ -57,9 +73,8 @@ class RevocableBackend(CookieBackend):
     def __init__(self, revocations: Revocations, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.revocations = revocations
-        self.new_state = RevocableState
         # By payload, which stays the same when a token is refreshed.
-        self._facts: dict[bytes, Facts] = {}
+        self._read: dict[bytes, _Read] = {}
 
     def load(self, session: Session) -> tuple[CookieState, dict[str, Any]]:
         """The one token in the Cookie header that can be trusted, if there is one: its state and its data.
@@ -67,21 +82,19 @@ class RevocableBackend(CookieBackend):
         Raises:
             StoreError: It is not known any more which sessions have ended.
         """
-        now = int(time.time())
+        clock = time.time()
+        now = int(clock)
         tokens = self._candidates(session._header)
         found, is_late = [], False
         for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
             one = self._find(token, now)
             if one is None:
                 continue
-            state = one[0]
-            try:
-                facts = self.facts(state)
-            except BadToken as error:
-                self._reject(token, error)
-                continue
-            if self.revocations.has_ended(facts):
-                is_late |= self.revocations.is_late(facts.id)
+            facts, revocations = one[0].facts, self.revocations
+            if not revocations.fresh_from <= clock < revocations.fresh_until:
+                revocations.follow()
+            if revocations.ledger.has_ended(facts):
+                is_late |= revocations.is_late(facts.id)
                 self._rejections.log("ended", token)
             else:
                 found.append(one)
@@ -91,12 +104,49 @@ class RevocableBackend(CookieBackend):
         fresh.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
         if found or len(tokens) > MAX_CANDIDATES:
             # One of them may have been planted: none is trusted.
-            fresh.ambiguous = True
-            fresh.others = [state.metadata for state, _ in found]
+            fresh.found_several([state for state, _ in found])
             self._rejections.log("ambiguous", session._header)
-        elif is_late:
-            fresh.late = True
+        else:
+            fresh.found(_NO_FACTS, is_late)
         return fresh, {}
+
+    def _find(self, token: str, now: int) -> tuple[RevocableState, dict[str, Any]] | None:
+        """The session in a token; None where it is rejected."""
+        # As in the base class, but that metadata and facts of a payload are made out only once.
+        try:
+            payload, written, created, current = self.tokens.open(token)
+            read = self._read.get(payload) or self._read_payload(payload)
+            data, metadata = self.serializer.loads(read.data), read.metadata
+            self.lifetimes.check_written(written, now, read.lifetime)
+            created = metadata.get(CREATED, written if created is None else created)
+            self.lifetimes.check_created(created, now)
+            facts = read.facts if read.facts is not None else facts_of(metadata, created)
+        except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
+            self._reject(token, error)
+            return None
+        if not current:
+            self._rejections.old_key(token)
+        state = RevocableState()
+        state.begin(self, created, metadata, token, payload, data.get("_permanent") is True)
+        state.found(facts)
+        return state, data
+
+    def _read_payload(self, payload: bytes) -> _Read:
+        data, metadata = unpack(self.serializer, payload)
+        facts = facts_of(metadata, 0) if SID in metadata and SINCE in metadata else None
+        read = _Read(facts, metadata, self.serializer.dumps(data) if metadata else payload, metadata.get(LIFETIME))
+        if facts is not None and len(payload) <= MAX_PAYLOAD_KEPT:
+            if len(self._read) >= _MAX_READ:
+                self._read.clear()
+            self._read[payload] = read
+        return read
+
+    def is_known_to_live(self, payload: bytes) -> bool:
+        """Whether the session with this payload may be refreshed unread; any other is read first."""
+        read = self._read.get(payload)
+        return read is not None and read.facts is not None and not self.revocations.has_ended(read.facts)
+
+    judges = True
 
     def save_unread(self, session: Session) -> Outcome:
         """Refresh a permanent session that nobody looked at; none of which it is not known whether it has ended."""
@@ -112,39 +162,10 @@ class RevocableBackend(CookieBackend):
             StoreError: It could not be written.
         """
         ours = kept if isinstance(kept, RevocableState) else None
-        time = self.revocations.end_principal(principal, None if ours is None else ours.facts())
+        time = self.revocations.end_principal(principal, None if ours is None or not ours.saved_id else ours.facts)
         if ours is not None:
             ours.outlive(time)
         return 0
-
-    def facts(self, state: CookieState) -> Facts:
-        """What says whether a session has ended.
-
-        Raises:
-            BadToken: ``bad_payload``: its metadata are no session's.
-        """
-        facts = self._facts.get(state.payload)
-        if facts is None:
-            facts = facts_of(state.metadata, state.created)
-            if facts.id:
-                if len(self._facts) >= _MAX_FACTS:
-                    self._facts.clear()
-                self._facts[state.payload] = facts
-        return facts
-
-    def _refresh_unread(self, session: Session, token: str) -> Outcome | None:
-        try:
-            payload = self.tokens.open(token)[0]
-        except BadToken:
-            return super()._refresh_unread(session, token)
-        facts = self._facts.get(payload)
-        if facts is None:
-            # A payload without this name is of no permanent session, and is not refreshed; any other is read.
-            return super()._refresh_unread(session, token) if payload.find(b"_permanent") < 0 else None
-        if payload.find(b"_permanent") < 0 or not self.revocations.has_ended(facts):
-            return super()._refresh_unread(session, token)
-        self._rejections.log("ended", token)
-        return SILENT
 
 
 class RevocableState(CookieState):
@@ -154,28 +175,26 @@ class RevocableState(CookieState):
         late: Whether the request came with an id that was changed a short time ago. Nothing is saved of it, unless
             it changes the id itself.
         gone: Whether another request ended the session. Nothing is saved of it any more.
-        others: The metadata of several sessions that came together. A log-out ends them all.
+        facts: What says whether the session has ended, as it was read.
     """
 
-    __slots__ = ("_backend", "_former", "gone", "late", "others")
+    __slots__ = ("_ending", "facts", "gone", "late")
 
     _backend: RevocableBackend
 
-    def begin(
-        self,
-        backend: Any,
-        created: int,
-        metadata: Mapping[str, Any] = NO_METADATA,
-        token: str = "",
-        payload: bytes = b"",
-        permanent: bool = False,
-    ) -> None:
-        """As for every state that is kept."""
-        super().begin(backend, created, metadata, token, payload, permanent)
-        self.late = self.gone = False
-        self.others: list[Mapping[str, Any]] = []
-        # The metadata of what is about to end.
-        self._former: Mapping[str, Any] | None = None
+    def found(self, facts: Facts, late: bool = False) -> None:
+        """Be the state of what a token holds, or of nothing, after :meth:`begin`."""
+        self.facts = facts
+        self.late = late
+        self.gone = False
+        # The metadata of what the next save ends.
+        self._ending: tuple[Mapping[str, Any], ...] = ()
+
+    def found_several(self, states: list[RevocableState]) -> None:
+        """Be the state of a request with several authentic cookies, none of which is trusted."""
+        self.found(_NO_FACTS)
+        self.ambiguous = True
+        self._ending = tuple(state.metadata for state in states)
 
     @property
     def id(self) -> str | None:
@@ -187,10 +206,6 @@ class RevocableState(CookieState):
         """The id in its token; empty where that has none."""
         sid: str = self.metadata.get(SID, "") if self.token else ""
         return sid
-
-    def facts(self) -> Facts | None:
-        """What says whether the saved session has ended; None where there is none."""
-        return self._backend.facts(self) if self.token and self._former is None else None
 
     def set_metadata(self, key: str, value: Any) -> None:
         """Keep a value beside the data; remember when the session became its principal's."""
@@ -206,8 +221,8 @@ class RevocableState(CookieState):
 
     def end(self) -> None:
         """Have the next save end the session."""
-        if self._former is None and self.token:
-            self._former = self.metadata
+        if self.token and self.intent != END:
+            self._ending = (*self._ending, self.metadata)
         super().end()
 
     def begin_anew(self, now: int) -> None:
@@ -232,22 +247,27 @@ class RevocableState(CookieState):
         """
         if self.gone or (self.late and self.intent != RENEW):
             return self._leave(session)
-        if self.intent == END:
-            if not self._end_former():
-                return self._dropped(session)
-        elif self.token:
-            if self.intent == RENEW and session._phase < SENT:
-                return self._renew(session)
-            try:
-                ended = self._backend.revocations.has_ended(self._backend.facts(self))
-            except StoreError:
-                if session._changes >= WRITTEN:
-                    raise
-                return VARIES
-            if ended:
-                return self._dropped(session)
+        if self.intent == END and not self._end_former():
+            return self._dropped(session)
+        if self.intent == RENEW and self.token and session._phase < SENT:
+            return self._renew(session)
         self.late = False
         return super().save(session)
+
+    def _write(self, session: Session, payload: bytes, now: int) -> Outcome:
+        if self.intent == KEEP and self.token and self._backend.revocations.has_ended(self.facts):
+            return self._dropped(session)
+        outcome = super()._write(session, payload, now)
+        self.facts = facts_of(self.metadata, self.created) if self.token else _NO_FACTS
+        return outcome
+
+    def _refresh(self, session: Session, now: int) -> Outcome:
+        try:
+            if self._backend.revocations.has_ended(self.facts):
+                return self._dropped(session)
+        except StoreError:
+            return VARIES
+        return super()._refresh(session, now)
 
     def _since(self) -> Since:
         written = self.metadata.get(SINCE)
@@ -276,22 +296,20 @@ class RevocableState(CookieState):
     def _end_former(self) -> bool:
         """Write that the session, and what came beside it, has ended; False where it has another id meanwhile."""
         revocations = self._backend.revocations
-        former = self._former
-        digests = {digest: longest for one in (former, *self.others) if one for digest, longest in _ending(one)}
+        digests = {digest: longest for one in self._ending for digest, longest in _digests(one)}
         if not digests:
-            self._former, self.others = None, []
             return True
-        late = False
+        own, late = self.facts.id, False
 
         def entries() -> list[Entry]:
             nonlocal late
-            late = former is not None and any(revocations.is_late(digest) for digest, _ in _ending(former))
+            late = own in digests and revocations.is_late(own)
             ledger = revocations.ledger
             new = [(one, longest) for one, longest in digests.items() if not ledger.is_ended_id(one)]
             return [] if late else [revocations.ended(one, longest) for one, longest in new]
 
         revocations.append(entries)
-        self._former, self.others = None, []
+        self._ending = ()
         return not late
 
     def _renew(self, session: Session) -> Outcome:
@@ -301,8 +319,8 @@ class RevocableState(CookieState):
         seen when it is written, so that an ``end`` elsewhere comes either before, and holds, or after, and knows
         the new id.
         """
-        backend, revocations, former = self._backend, self._backend.revocations, self.metadata
-        facts, since, gone = backend.facts(self), self._since(), False
+        revocations, former = self._backend.revocations, self.metadata
+        facts, since, gone = self.facts, self._since(), False
 
         def entries() -> list[Entry]:
             nonlocal gone
@@ -379,7 +397,7 @@ def _since_created(created: int) -> Since:
     return Since(mark, mark)
 
 
-def _ending(metadata: Mapping[str, Any]) -> list[tuple[int, int]]:
+def _digests(metadata: Mapping[str, Any]) -> list[tuple[int, int]]:
     """The digest of a session's id and the longest lifetime of its own; none where it has no id."""
     if SID not in metadata:
         return []

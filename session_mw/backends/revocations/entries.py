@@ -99,6 +99,8 @@ class Since(NamedTuple):
         fields = [self.begun, self.seen, self.owned, self.longest]
         while not fields[-1] and len(fields) > 2:
             fields.pop()
+        if fields == [self.begun, self.begun]:
+            fields.pop()
         return ".".join(f"{field:x}" for field in fields)
 
     @classmethod
@@ -110,10 +112,11 @@ class Since(NamedTuple):
         """
         if not _SINCE.fullmatch(text):
             raise BadToken("bad_payload")
-        return cls(*(int(field, 16) for field in text.split(".")))
+        begun, *others = (int(field, 16) for field in text.split("."))
+        return cls(begun, *others) if others else cls(begun, begun)
 
 
-_SINCE = re.compile(r"[0-9a-f]{1,16}(?:\.[0-9a-f]{1,16}){1,3}")
+_SINCE = re.compile(r"[0-9a-f]{1,16}(?:\.[0-9a-f]{1,16}){0,3}")
 
 
 def written_mark(mark: int) -> str:

@@ -48,6 +48,11 @@ class Revocations:
         absolute: Seconds for which a session is valid after it began; None: no limit.
         leeway: Seconds by which the clocks of servers may differ.
         max_age: Seconds for which what is known holds while the store does not answer.
+
+    Attributes:
+        ledger: What this process knows.
+        fresh_from: When the store was last asked (Unix time); a clock that was set back is before it.
+        fresh_until: When it is to be asked again.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Revocations:
         # When the store was last asked, and did answer: what time.time() and time.monotonic() said. The one stands
         # still while a test says so, the other while a computer sleeps; the first may also be set back.
         self._known: tuple[float, float] | None = None
+        self.fresh_from = self.fresh_until = 0.0
         self._failed: tuple[float, float] | None = None
         self._failure: StoreError | None = None
         self._warned = -math.inf
@@ -77,11 +83,8 @@ class Revocations:
         Raises:
             StoreError: What is known is too old, and the store does not answer.
         """
-        known = self._known
-        if known is None or not (
-            0 <= time.time() - known[0] < SECONDS_BETWEEN_LOOKS and time.monotonic() - known[1] < SECONDS_BETWEEN_LOOKS
-        ):
-            self._follow()
+        if not self.fresh_from <= time.time() < self.fresh_until:
+            self.follow()
         return self.ledger.has_ended(facts)
 
     def has_ended_with_everyone(self, mark: int) -> bool:
@@ -121,7 +124,8 @@ class Revocations:
     def follow_if_possible(self) -> None:
         """Know what the store knows, as :meth:`has_ended`; where it does not answer, what is known has to do."""
         try:
-            self.has_ended(_NOBODY)
+            if not self.fresh_from <= time.time() < self.fresh_until:
+                self.follow()
         except StoreError:
             logger.info("a session begins while it is not known which have ended")
 
@@ -248,7 +252,12 @@ class Revocations:
 
     # How the store is followed
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Ask the store, if no other request does: to be called outside of ``fresh_from`` and ``fresh_until``.
+
+        Raises:
+            StoreError: What is known is too old, and the store does not answer.
+        """
         age = self._age(self._known)
         if self._age(self._failed) < SECONDS_BETWEEN_LOOKS and age <= self._max_age:
             return
@@ -291,6 +300,7 @@ class Revocations:
         finally:
             self._looks += 1
         self._known, self._failed, self._failure = started, None, None
+        self.fresh_from, self.fresh_until = started[0], started[0] + SECONDS_BETWEEN_LOOKS
         return (record, head) if not self.ledger.lost else self._write_again(record, head)
 
     def _load(self) -> tuple[Record | None, Head]:
@@ -354,6 +364,3 @@ class _BusyError(StoreError):
 
 def _now() -> int:
     return int(time.time() * MICROSECONDS)
-
-
-_NOBODY = Facts(0, 0, 1 << 62, 1 << 62, 1 << 62)
