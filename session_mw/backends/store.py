@@ -11,7 +11,7 @@ from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import unpack
 from session_mw.backends.principals import SessionInfo
 from session_mw.backends.record_format import ENDED, created_of, head_in, key_of, read_head, sealed_in
-from session_mw.backends.revocations.entries import read_mark
+from session_mw.backends.revocations.entries import MICROSECONDS, read_mark
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
@@ -133,6 +133,8 @@ class StoreBackend:
         """What a list of a principal's sessions says of a record; None where no visitor could use it."""
         created, sealed = created_of(record), sealed_in(record)
         if created is None or record.expires <= now or not self.records.is_ours(key, sealed):
+            return None
+        if (created + 1) * MICROSECONDS <= self.endings.ledger.everyone:
             return None
         try:
             self.lifetimes.check_age(created, now)

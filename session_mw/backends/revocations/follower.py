@@ -38,6 +38,15 @@ _LOOKS = 8
 _MARKS = 1000
 
 
+class _Written:
+    """How often this process has written endings: another manager in it then looks at once."""
+
+    count = 0
+
+
+_written = _Written()
+
+
 class Revocations:
     """Knows which sessions have ended, and ends them.
 
@@ -73,7 +82,8 @@ class Revocations:
         self._warned = -math.inf
         self._looks = 0
         self._last_mark = 0
-        self._own_marks: set[int] = set()
+        self._own_marks: dict[int, float] = {}
+        self._written = _written.count
 
     # What requests ask
 
@@ -90,8 +100,8 @@ class Revocations:
     def has_ended_with_everyone(self, mark: int) -> bool:
         """Whether a stored session has ended since it began: by :meth:`end_everyone`, the rest its record tells.
 
-        A session that began in this process a moment ago has not ended yet; so a process asks when it meets another
-        one, and then once a second.
+        A session that began here a moment ago has not ended yet; so a process asks when it meets another one, and
+        then once a second, also when another manager of this process has ended any.
 
         Args:
             mark: That of its beginning.
@@ -99,9 +109,12 @@ class Revocations:
         Raises:
             StoreError: As from :meth:`has_ended`.
         """
-        if self._known is None and mark in self._own_marks and 0 <= _now() - mark < MICROSECONDS:
-            return False
-        return self.has_ended(Facts(0, 0, mark, mark, mark))
+        ticks = time.monotonic()
+        known = self._own_marks.get(mark, -math.inf) if self._known is None else self._known[1]
+        written_here = self._written != _written.count
+        if written_here or ticks - known >= SECONDS_BETWEEN_LOOKS:
+            self.follow(exact=written_here)
+        return self.ledger.everyone > mark
 
     def is_late(self, digest: int) -> bool:
         """Whether the session with this id got another one a short time ago."""
@@ -118,7 +131,7 @@ class Revocations:
         """The mark of a stored session that begins now."""
         mark = self.mark()
         if self._known is None and len(self._own_marks) < _MARKS:
-            self._own_marks.add(mark)
+            self._own_marks[mark] = time.monotonic()
         return mark
 
     def follow_if_possible(self) -> None:
@@ -244,6 +257,7 @@ class Revocations:
             raise StoreError(f"the store failed: {type(error).__name__}") from error
         if written is None:
             return False
+        _written.count += 1
         self._take(written)
         return True
 
@@ -252,8 +266,11 @@ class Revocations:
 
     # How the store is followed
 
-    def follow(self) -> None:
+    def follow(self, *, exact: bool = False) -> None:
         """Ask the store, if no other request does: to be called outside of ``fresh_from`` and ``fresh_until``.
+
+        Args:
+            exact: As for :meth:`exact_mark`, whether what another thread has just learned is not enough.
 
         Raises:
             StoreError: What is known is too old, and the store does not answer.
@@ -263,7 +280,7 @@ class Revocations:
             return
         wait = _PATIENCE if age > _STALE and self._failure is None else 0.0
         try:
-            self._looked(wait=_LONGEST_WAIT if age > self._max_age else wait, exact=False)
+            self._looked(wait=_LONGEST_WAIT if age > self._max_age else wait, exact=exact)
         except StoreError as error:
             if self._age(self._known) > self._max_age:
                 raise StoreError(f"it is not known which sessions have ended: {error}") from error
@@ -291,7 +308,7 @@ class Revocations:
 
     def _look(self) -> tuple[Record | None, Head]:
         """Ask the store what has ended, and know it; this thread holds the lock."""
-        started = time.time(), time.monotonic()
+        started, written = (time.time(), time.monotonic()), _written.count
         try:
             record, head = self._load()
         except StoreError as error:
@@ -299,7 +316,8 @@ class Revocations:
             raise
         finally:
             self._looks += 1
-        self._known, self._failed, self._failure = started, None, None
+        self._known, self._written = started, written
+        self._failed = self._failure = None
         self.fresh_from, self.fresh_until = started[0], started[0] + SECONDS_BETWEEN_LOOKS
         return (record, head) if not self.ledger.lost else self._write_again(record, head)
 
