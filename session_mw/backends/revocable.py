@@ -85,17 +85,19 @@ class RevocableBackend(CookieBackend):
         clock = time.time()
         now = int(clock)
         tokens = self._candidates(session._header)
-        found, is_late = [], False
+        revocations, found, is_late = self.revocations, [], False
         for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
             one = self._find(token, now)
             if one is None:
                 continue
-            facts, revocations = one[0].facts, self.revocations
             if not revocations.fresh_from <= clock < revocations.fresh_until:
                 revocations.follow()
+            facts = one[0].facts
             if revocations.ledger.has_ended(facts):
                 is_late |= revocations.is_late(facts.id)
                 self._rejections.log("ended", token)
+            elif len(tokens) == 1:
+                return one
             else:
                 found.append(one)
         if len(found) == 1:
@@ -115,12 +117,13 @@ class RevocableBackend(CookieBackend):
         # As in the base class, but that metadata and facts of a payload are made out only once.
         try:
             payload, written, created, current = self.tokens.open(token)
-            read = self._read.get(payload) or self._read_payload(payload)
-            data, metadata = self.serializer.loads(read.data), read.metadata
-            self.lifetimes.check_written(written, now, read.lifetime)
+            facts, metadata, written_data, lifetime = self._read.get(payload) or self._read_payload(payload)
+            data = self.serializer.loads(written_data)
+            self.lifetimes.check_written(written, now, lifetime)
             created = metadata.get(CREATED, written if created is None else created)
             self.lifetimes.check_created(created, now)
-            facts = read.facts if read.facts is not None else facts_of(metadata, created)
+            if facts is None:
+                facts = facts_of(metadata, created)
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._reject(token, error)
             return None
@@ -245,6 +248,9 @@ class RevocableState(CookieState):
             CookieTooLarge: A browser would not keep the cookie.
             StoreError: The end of the session could not be written; or it is not known whether it has ended.
         """
+        if not (self.intent or self.late or self.gone):
+            # super() would take as long as all that stands here.
+            return CookieState.save(self, session)
         if self.gone or (self.late and self.intent != RENEW):
             return self._leave(session)
         if self.intent == END and not self._end_former():
