@@ -40,8 +40,8 @@ def pack(serializer: Serializer, data: dict[str, Any], metadata: Mapping[str, An
     Raises:
         NotSerializable: A value cannot be written, or a key has a name that is reserved.
     """
-    if not _NAMES.isdisjoint(data):
-        for name in _NAMES.intersection(data):
+    if not data.keys().isdisjoint(_NAMES):
+        for name in data.keys() & _NAMES:
             raise NotSerializable(f"[{name!r}]", "the name is reserved for the session's own facts; use another")
     try:
         return serializer.dumps({**data, **metadata} if metadata else data)
@@ -61,10 +61,10 @@ def unpack(serializer: Serializer, payload: bytes) -> tuple[dict[str, Any], Mapp
         BadToken: ``bad_payload``: it is not a session's.
     """
     data = serializer.loads(payload)
-    if _NAMES.isdisjoint(data):
+    if data.keys().isdisjoint(_NAMES):
         return data, NO_METADATA
     metadata = {}
-    for name in _NAMES.intersection(data):
+    for name in data.keys() & _NAMES:
         value = metadata[name] = data.pop(name)
         if not METADATA[name](value):
             raise BadToken("bad_payload")

@@ -70,6 +70,8 @@ class RevocableBackend(CookieBackend):
         *arguments: Those of :class:`~session_mw.backends.cookie.CookieBackend`.
     """
 
+    judges = True
+
     def __init__(self, revocations: Revocations, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.revocations = revocations
@@ -148,8 +150,6 @@ class RevocableBackend(CookieBackend):
         """Whether the session with this payload may be refreshed unread; any other is read first."""
         read = self._read.get(payload)
         return read is not None and read.facts is not None and not self.revocations.has_ended(read.facts)
-
-    judges = True
 
     def save_unread(self, session: Session) -> Outcome:
         """Refresh a permanent session that nobody looked at; none of which it is not known whether it has ended."""
@@ -250,7 +250,8 @@ class RevocableState(CookieState):
         """
         if not (self.intent or self.late or self.gone):
             # super() would take as long as all that stands here.
-            return CookieState.save(self, session)
+            outcome: Outcome = CookieState.save(self, session)
+            return outcome
         if self.gone or (self.late and self.intent != RENEW):
             return self._leave(session)
         if self.intent == END and not self._end_former():
