@@ -159,8 +159,8 @@ class Session(LazyDict, ForeignNames):
     def id(self) -> str | None:
         """The session's name, safe to log: the store's key; for a cookie session, what ``revocations`` know it by.
 
-        None for a cookie session without ``revocations``, before the first save, and from :meth:`regenerate_id`, :meth:`invalidate` or
-        :meth:`clear` on until it is saved: the old id is about to end.
+        None for a cookie session without ``revocations``, before the first save, and from :meth:`regenerate_id`,
+        :meth:`invalidate` or :meth:`clear` on until it is saved: the old id is about to end.
         """
         return self._touch().id
 
