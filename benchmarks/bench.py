@@ -22,7 +22,7 @@ from reports import Report, save_plots
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 DOCS = HERE.parent / "docs"
-PARTS = ("in_process", "stores", "server", "growth", "memory", "instructions")
+PARTS = ("in_process", "stores", "server", "growth", "memory", "revocations", "instructions")
 
 INTRODUCTION = """# What a session costs
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from session_mw.backends.build import backend_of, codecs_of_other_settings, cookie_of
 from session_mw.backends.principals import SessionInfo, end_session, end_sessions, indexed, list_sessions
+from session_mw.backends.revocable import RevocableBackend
+from session_mw.backends.revocations.entries import SESSION_ID, digest_of_id
 from session_mw.backends.store import StoreBackend
 from session_mw.caller import place_of_caller
 from session_mw.config import SETTING_NAMES, settings_from_mapping, unknown_setting
@@ -52,6 +54,7 @@ class SessionManager:
     Attributes:
         settings: The settings, checked, as they were given; ``lifetime_seconds`` and its like are whole seconds.
         store: The store, or None if sessions live in the cookie.
+        revocations: The store in which it is remembered which sessions in cookies have ended, or None.
         cookie_name: The cookie's name.
         notices: What is told once of settings that cannot work.
 
@@ -67,10 +70,11 @@ class SessionManager:
                 raise unknown_setting(name)
         self.settings = checked = Settings(secret_key, **settings)
         self.cookie_name = checked.cookie_name
-        self.store = open_store(checked.store) if isinstance(checked.store, str) else checked.store
+        self.store = _opened(checked.store)
+        self.revocations = _opened(checked.revocations)
         cookie = cookie_of(checked)
         self.notices = Notices(cookie, partial(codecs_of_other_settings, checked))
-        self._backend = backend_of(checked, cookie, self.store, self.notices)
+        self._backend = backend_of(checked, cookie, self.store, self.revocations, self.notices)
         self._backend.manager = self
         self._is_null = isinstance(self._backend, NullBackend)
         if self._is_null and self._warns_without_key:
@@ -237,12 +241,16 @@ class SessionManager:
         """End the session that has this :attr:`Session.id`, wherever it is in use.
 
         Raises:
-            ConfigurationError: The sessions are in the cookie.
+            ConfigurationError: The sessions are in the cookie, and ``revocations`` is not set.
             StoreError: The store does not answer.
             TypeError: The id is no str.
         """
         if not isinstance(session_id, str):
             raise TypeError(f"end() takes a session's id, a str, not {kind_of(session_id)}")
+        if isinstance(self._backend, RevocableBackend):
+            if SESSION_ID.fullmatch(session_id):
+                self._backend.revocations.end_id(digest_of_id(session_id))
+            return
         self._stored()
         if is_key(session_id):
             # it may come from a form, and a store is promised keys
@@ -255,10 +263,11 @@ class SessionManager:
             keep: One to leave: that of the request, say.
 
         Returns:
-            How many were ended.
+            How many were ended; 0 for sessions in cookies, which nobody counts.
 
         Raises:
-            ConfigurationError: The sessions are in the cookie, or the store has no index.
+            ConfigurationError: The sessions are in the cookie, and ``revocations`` is not set; or the store has no
+                index.
             StoreError: The store does not answer, or new sessions of the principal keep coming.
             TypeError: The principal is no str, or an empty one, or ``keep`` is no session.
             ValueError: The principal holds a lone surrogate.
@@ -266,12 +275,30 @@ class SessionManager:
         check_principal(principal)
         if keep is not None and not isinstance(keep, Session):
             raise TypeError(f"keep is a session, such as the request's, not {kind_of(keep)}")
+        if isinstance(self._backend, RevocableBackend):
+            return self._backend.end_all(principal, None if keep is None else keep._touch())
         return end_sessions(self._listing(), principal, "" if keep is None else keep._touch().saved_id)
 
+    def end_everyone(self) -> None:
+        """End all sessions that there are, after a leak say. Sessions that begin from now on are not touched.
+
+        Stored ones too: each process learns it within 1.5 seconds, and their records expire by themselves.
+
+        Raises:
+            ConfigurationError: The sessions are in the cookie, and ``revocations`` is not set.
+            StoreError: The store does not answer; what was not ended goes on.
+        """
+        if isinstance(self._backend, RevocableBackend):
+            self._backend.revocations.end_everyone()
+        else:
+            self._stored()
+            cast("StoreBackend", self._backend).endings.end_everyone()
+
     def close(self) -> None:
-        """Close the store, if there is one."""
-        if self.store is not None:
-            self.store.close()
+        """Close the store, if there is one, and that of ``revocations``."""
+        for store in (self.store, self.revocations):
+            if store is not None:
+                store.close()
 
     def _listing(self) -> StoreBackend:
         indexed(self.store)
@@ -279,13 +306,20 @@ class SessionManager:
 
     def _stored(self) -> Store:
         if self.store is None:
-            raise ConfigurationError("a session in the cookie cannot be ended from elsewhere; use a store")
+            raise ConfigurationError(
+                "a session in the cookie cannot be ended from elsewhere; set revocations='sqlite:///ended.db', "
+                "say, or use a store"
+            )
         return self.store
 
 
 def is_handshake(environ: Mapping[str, Any]) -> bool:
     """Whether the request asks for a WebSocket (RFC 6455 §4.1); proxies send Upgrade on their own, but not this."""
     return WEBSOCKET_KEY in environ
+
+
+def _opened(store: Store | str | None) -> Store | None:
+    return open_store(store) if isinstance(store, str) else store
 
 
 def is_open(session: Session) -> bool:

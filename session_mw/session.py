@@ -160,10 +160,10 @@ class Session(LazyDict, ForeignNames):
 
     @property
     def id(self) -> str | None:
-        """The store's key for the session, safe to log.
+        """The session's name, safe to log: the store's key; for a cookie session, what ``revocations`` know it by.
 
-        None for a cookie session, before the first save, and from :meth:`regenerate_id`, :meth:`invalidate` or
-        :meth:`clear` on until it is saved: the old id is about to end.
+        None for a cookie session without ``revocations``, before the first save, and from :meth:`regenerate_id`,
+        :meth:`invalidate` or :meth:`clear` on until it is saved: the old id is about to end.
         """
         return self._touch().id
 

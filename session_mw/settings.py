@@ -39,6 +39,8 @@ class SettingNames(TypedDict, total=False):
     encrypt: bool
     store_encryption: bool
     store: Store | str | None
+    revocations: Store | str | None
+    revocations_max_age: timedelta | int
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ class Settings:
     """Encrypt stored records under the secret key and the visitor's token."""
     store: Store | str | None = field(default=None, repr=False)
     """Where sessions live on the server, or its URL; None: in the cookie."""
+    revocations: Store | str | None = field(default=None, repr=False)
+    """Where it is remembered which sessions in cookies have ended, a store or its URL; None: nowhere."""
+    revocations_max_age: timedelta | int = 60
+    """Seconds or timedelta for which what is known of ended sessions holds while that store does not answer."""
 
     def __reduce__(self) -> NoReturn:
         # A pickle would hold the keys.
@@ -95,10 +101,16 @@ class Settings:
             )
         if self.encrypt and self.secret_key is None:
             raise ConfigurationError("encrypt=True needs a secret_key")
+        if self.revocations is not None and self.store is not None:
+            raise ConfigurationError(
+                "revocations= is for sessions in cookies; those in a store end there anyway: leave revocations out"
+            )
+        if self.revocations is not None and self.secret_key is None:
+            raise ConfigurationError("revocations= is for sessions in cookies, which need a secret_key")
         if self.store_encryption and (self.store is None or self.secret_key is None):
             raise ConfigurationError("store_encryption=True needs a store and a secret_key")
         # Each checks its own setting.
-        _ = self.lifetime_seconds, self.absolute_seconds, self.leeway_seconds
+        _ = self.lifetime_seconds, self.absolute_seconds, self.leeway_seconds, self.max_age_seconds
 
     @property
     def lifetime_seconds(self) -> int:
@@ -114,6 +126,11 @@ class Settings:
     def leeway_seconds(self) -> int:
         """``leeway`` in whole seconds."""
         return _seconds("leeway", self.leeway)
+
+    @property
+    def max_age_seconds(self) -> int:
+        """``revocations_max_age`` in whole seconds."""
+        return _seconds("revocations_max_age", self.revocations_max_age)
 
     @property
     def uses_keys(self) -> bool:
@@ -141,11 +158,12 @@ class Settings:
             raise ConfigurationError(f"salt is a non-empty str, not {self.salt!r}")
         if self.digest not in ("sha1", "sha256", "sha512"):
             raise ConfigurationError(f"digest is 'sha1', 'sha256' or 'sha512', not {self.digest!r}")
-        if not (self.store is None or isinstance(self.store, str) or is_store(self.store)):
-            # Not shown: a URL in the wrong type may hold a password.
-            raise ConfigurationError(
-                f"store is a URL or an object with the methods {', '.join(STORE_METHODS)}, not {kind_of(self.store)}"
-            )
+        for name, store in (("store", self.store), ("revocations", self.revocations)):
+            if not (store is None or isinstance(store, str) or is_store(store)):
+                # Not shown: a URL in the wrong type may hold a password.
+                raise ConfigurationError(
+                    f"{name} is a URL or an object with the methods {', '.join(STORE_METHODS)}, not {kind_of(store)}"
+                )
 
     def _check_cookie(self) -> None:
         _match("cookie_name", self.cookie_name, NAME, "letters, digits and !#$%&'*+-.^_`|~ (RFC 6265)")

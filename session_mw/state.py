@@ -52,6 +52,10 @@ CREATED: Final = "_created"
 LABEL: Final = "_label"
 LIFETIME: Final = "_lifetime"
 PRINCIPAL: Final = "_principal"
+SID: Final = "_sid"
+"""The id of a session in a cookie, where it is remembered which have ended."""
+SINCE: Final = "_since"
+"""Since when it is: see :class:`session_mw.backends.revocations.entries.Since`."""
 NO_METADATA: Final[Mapping[str, Any]] = MappingProxyType({})
 
 

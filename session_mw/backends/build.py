@@ -7,8 +7,10 @@ from types import ModuleType
 
 from session_mw.backends.cookie import CookieBackend
 from session_mw.backends.lifetimes import Lifetimes
+from session_mw.backends.revocable import RevocableBackend
+from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.store import StoreBackend
-from session_mw.codecs.records import PlainRecords, Records
+from session_mw.codecs.records import PlainRecords, Records, delimited
 from session_mw.codecs.signed import DIGESTS, FLASK_SALT, SignedCodec
 from session_mw.cookies import SessionCookie
 from session_mw.exceptions import ConfigurationError, not_loaded
@@ -33,15 +35,27 @@ def cookie_of(settings: Settings) -> SessionCookie:
     )
 
 
-def backend_of(settings: Settings, cookie: SessionCookie, store: Store | None, notices: Notices) -> Backend:
-    """Where sessions live: in the cookie, in the store, or nowhere without a key and a store."""
+def backend_of(
+    settings: Settings, cookie: SessionCookie, store: Store | None, ended: Store | None, notices: Notices
+) -> Backend:
+    """Where sessions live: in the cookie, in the store, or nowhere without a key and a store.
+
+    Args:
+        store: Where they are, if they are not in the cookie.
+        ended: Where it is remembered which have ended, if they are in the cookie.
+    """
     lifetimes = Lifetimes(settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds)
     refresh = settings.refresh_each_request
     if store is not None:
-        return StoreBackend(store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh, notices)
-    if settings.secret_key is not None:
-        return CookieBackend(_codec(settings), TaggedJSON(), cookie, lifetimes, refresh, notices)
-    return NullBackend()
+        return StoreBackend(
+            store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh, notices, _revocations(settings, store)
+        )
+    if settings.secret_key is None:
+        return NullBackend()
+    parts = _codec(settings), TaggedJSON(), cookie, lifetimes, refresh, notices
+    if ended is None:
+        return CookieBackend(*parts)
+    return RevocableBackend(_revocations(settings, ended), *parts)
 
 
 def codecs_of_other_settings(settings: Settings) -> list[tuple[str, Codec]]:
@@ -64,6 +78,17 @@ def codecs_of_other_settings(settings: Settings) -> list[tuple[str, Codec]]:
         codec: Codec = encrypted.EncryptedCodec(*keys, cookie_name=settings.cookie_name, salt=salt)
         others.append(("with encrypt=True", codec))
     return others
+
+
+def _revocations(settings: Settings, store: Store) -> Revocations:
+    return Revocations(
+        store,
+        delimited(settings.cookie_name.encode(), settings.salt.encode()),
+        idle=settings.lifetime_seconds,
+        absolute=settings.absolute_seconds,
+        leeway=settings.leeway_seconds,
+        max_age=settings.max_age_seconds,
+    )
 
 
 def _codec(settings: Settings) -> Codec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from session_mw.backends.kept_state import KeptState
@@ -37,6 +38,8 @@ class CookieBackend:
 
     manager: Any = None
     store: Any = None
+    judges = False
+    """Whether an authentic session may have ended all the same."""
 
     def __init__(
         self,
@@ -87,6 +90,10 @@ class CookieBackend:
         session._refreshed = True
         outcome = state.save(unseen)
         return SILENT if outcome is VARIES else outcome
+
+    def is_known_to_live(self, payload: bytes) -> bool:
+        """Whether the session with this payload may be refreshed unread."""
+        return True
 
     def _candidates(self, header: str) -> list[str]:
         values = self.cookie.values(header)
@@ -150,7 +157,7 @@ class CookieBackend:
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._reject(token, error)
             return SILENT
-        if not self.tokens.is_well_formed(token):
+        if not self.tokens.is_well_formed(token) or (self.judges and not self.is_known_to_live(payload)):
             return None
         if not current:
             self._rejections.old_key(token)
@@ -183,11 +190,18 @@ class CookieState(KeptState[CookieBackend]):
             return VARIES
         return self._refresh(session, int(time.time()))
 
+    def missing_metadata(self) -> Mapping[str, Any]:
+        """What the token has to hold beside the data and does not hold yet."""
+        if self._backend.keeps_created and CREATED not in self.metadata:
+            return {CREATED: self.created}
+        return NO_METADATA
+
     def _write(self, session: Session, payload: bytes, now: int) -> Outcome:
         backend = self._backend
         if not self.is_empty(session):
-            if backend.keeps_created and CREATED not in self.metadata:
-                self.set_metadata(CREATED, self.created)
+            missing = self.missing_metadata()
+            if missing:
+                self.metadata = {**self.metadata, **missing}
                 payload = self.packed(session)
             permanent = dict.get(session, "_permanent") is True
             texts = [self._send(session, backend.codec.encode(payload, self.created, now), payload, permanent, now)]
@@ -207,11 +221,12 @@ class CookieState(KeptState[CookieBackend]):
         backend = self._backend
         token, payload, metadata = self.token, self.payload, self.saved_metadata()
         try:
-            if backend.keeps_created and CREATED not in metadata:
+            missing = self.missing_metadata()
+            if missing:
                 data, _ = unpack(backend.serializer, payload)
-                payload = pack(backend.serializer, data, {**metadata, CREATED: self.created})
+                payload = pack(backend.serializer, data, {**metadata, **missing})
                 text = self._send(session, backend.codec.encode(payload, self.created, now), payload, True, now)
-                self.set_metadata(CREATED, self.created)
+                self.metadata = {**self.metadata, **missing}
             else:
                 text = self._send(session, backend.codec.renew(token, now), payload, True, now)
         except (CookieTooLarge, NotSerializable):

@@ -8,11 +8,26 @@ from typing import Any
 from session_mw.exceptions import BadToken, NotSerializable, item_path
 from session_mw.protocols import Serializer
 from session_mw.secret_keys import has_bytes
-from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, MAX_LABEL, MAX_OWN_LIFETIME, NO_METADATA, PRINCIPAL
+from session_mw.state import (
+    COMPANION,
+    CREATED,
+    LABEL,
+    LIFETIME,
+    MAX_LABEL,
+    MAX_OWN_LIFETIME,
+    NO_METADATA,
+    PRINCIPAL,
+    SID,
+    SINCE,
+)
 from session_mw.stores.session_ids import is_key
 
 MAX_TIME = 10**12
 """Unix times are below; a record has 12 digits for one."""
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str and value != ""
 
 
 def _is_time(value: Any) -> bool:
@@ -41,8 +56,11 @@ METADATA: Mapping[str, Callable[[Any], bool]] = {
     LABEL: _is_label,
     LIFETIME: _is_lifetime,
     PRINCIPAL: _is_principal,
+    SID: _is_text,
+    SINCE: _is_text,
 }
 """What a session may keep beside its data: the key in the payload, hidden from the dict, and what a value has to be."""
+_NAMES = frozenset(METADATA)
 
 
 def pack(serializer: Serializer, data: dict[str, Any], metadata: Mapping[str, Any]) -> bytes:
@@ -51,8 +69,8 @@ def pack(serializer: Serializer, data: dict[str, Any], metadata: Mapping[str, An
     Raises:
         NotSerializable: A value cannot be written, or a key has a name that is reserved.
     """
-    for name in METADATA:
-        if name in data:
+    if not data.keys().isdisjoint(_NAMES):
+        for name in data.keys() & _NAMES:
             raise NotSerializable(f"[{name!r}]", "the name is reserved for the session's own facts; use another")
     try:
         return serializer.dumps({**data, **metadata} if metadata else data)
@@ -72,13 +90,13 @@ def unpack(serializer: Serializer, payload: bytes) -> tuple[dict[str, Any], Mapp
         BadToken: ``bad_payload``: it is not a session's.
     """
     data = serializer.loads(payload)
-    metadata = NO_METADATA
-    for name in METADATA:
-        if name in data:
-            value = data.pop(name)
-            if not METADATA[name](value):
-                raise BadToken("bad_payload")
-            metadata = {**metadata, name: value}
+    if data.keys().isdisjoint(_NAMES):
+        return data, NO_METADATA
+    metadata = {}
+    for name in data.keys() & _NAMES:
+        value = metadata[name] = data.pop(name)
+        if not METADATA[name](value):
+            raise BadToken("bad_payload")
     return data, metadata
 
 

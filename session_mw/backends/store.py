@@ -11,6 +11,8 @@ from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import unpack
 from session_mw.backends.principals import SessionInfo
 from session_mw.backends.record_format import created_of, is_live_marker, is_marker, key_of, read_head, split
+from session_mw.backends.revocations.entries import MICROSECONDS, read_mark
+from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
 from session_mw.cookies import MAX_CANDIDATES, SessionCookie
@@ -19,7 +21,7 @@ from session_mw.notices import Notices
 from session_mw.protocols import Record, Serializer, Store, is_indexed
 from session_mw.rejections import RejectionLog
 from session_mw.session import Session
-from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, SILENT, Outcome
+from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, SILENT, SINCE, Outcome
 from session_mw.stores.session_ids import is_key
 
 logger = logging.getLogger("session_mw")
@@ -39,6 +41,7 @@ class StoreBackend:
         lifetimes: For how long a record lives.
         refresh: Whether a permanent session's cookie is sent again when only its record's end was moved.
         notices: Told what is sent.
+        endings: Knows when all sessions were ended.
     """
 
     manager: Any = None
@@ -52,6 +55,7 @@ class StoreBackend:
         lifetimes: Lifetimes,
         refresh: bool,
         notices: Notices,
+        endings: Revocations,
     ) -> None:
         self.store = store
         self.records = records
@@ -60,6 +64,7 @@ class StoreBackend:
         self.lifetimes = lifetimes
         self.refresh = refresh
         self.notices = notices
+        self.endings = endings
         self.is_indexed = is_indexed(store)
         self._rejections = RejectionLog()
         self._showed_at = -_SECONDS_BETWEEN_TRACEBACKS
@@ -79,7 +84,11 @@ class StoreBackend:
             record = self.store.load(key)
             is_late |= record is not None and is_live_marker(record, now)
             one = self.read(token, key, record, now, logged)
-            if one is not None:
+            if one is None:
+                continue
+            if self.endings.has_ended_with_everyone(read_mark(one[0].metadata.get(SINCE), one[0].created)):
+                self._rejections.log("ended", token, logged)
+            else:
                 found.append(one)
         if len(found) == 1:
             return found[0]
@@ -131,6 +140,8 @@ class StoreBackend:
         """What a list of a principal's sessions says of a record; None where no visitor could use it."""
         created, (sealed_head, sealed) = created_of(record), split(record)
         if created is None or record.expires <= now or not self.records.is_ours(key, sealed):
+            return None
+        if (created + 1) * MICROSECONDS <= self.endings.ledger.everyone:
             return None
         try:
             self.lifetimes.check_age(created, now)

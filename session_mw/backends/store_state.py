@@ -29,6 +29,8 @@ from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.merge import merge
 from session_mw.backends.payload import unpack
 from session_mw.backends.record_format import MARKER_TTL, joined, key_of, marker, written_head
+from session_mw.backends.revocations.entries import written_mark
+from session_mw.backends.revocations.follower import Revocations
 from session_mw.codecs.records import Records
 from session_mw.csrf import CSRF_KEY
 from session_mw.exceptions import StoreError
@@ -36,7 +38,7 @@ from session_mw.lazy_dict import FORCED, SENT, WRITTEN
 from session_mw.notices import Notices
 from session_mw.protocols import Record, Store
 from session_mw.session import Session
-from session_mw.state import COMPANION, END, KEEP, LIFETIME, PRINCIPAL, RENEW, VARIES, Outcome
+from session_mw.state import COMPANION, END, KEEP, LIFETIME, PRINCIPAL, RENEW, SINCE, VARIES, Outcome
 
 logger = logging.getLogger("session_mw")
 
@@ -50,6 +52,7 @@ class RecordBackend(KeepingBackend, Protocol):
     refresh: bool
     notices: Notices
     is_indexed: bool
+    endings: Revocations
 
     def warn(self, problem: str, key: str) -> None:
         """Log that the store failed where the request goes on."""
@@ -130,6 +133,21 @@ class StoreState(KeptState[RecordBackend]):
         """Have the next save put a new session in this one's place, also where the old record is gone by then."""
         super().succeed(now)
         self._succeeds, self.gone = True, False
+
+    def begin_anew(self, now: int) -> None:
+        """Let the life of the session begin at ``now`` (Unix time)."""
+        super().begin_anew(now)
+        self.set_metadata(SINCE, written_mark(self._backend.endings.own_mark()))
+
+    def packed(self, session: Session) -> bytes:
+        """The payload of what the session holds now; one that begins gets the mark of its beginning.
+
+        Raises:
+            NotSerializable: A value cannot be written, or a key has a name that is reserved.
+        """
+        if not self.token and SINCE not in self.metadata:
+            self.set_metadata(SINCE, written_mark(self._backend.endings.own_mark()))
+        return super().packed(session)
 
     def may_save_late(self) -> bool:
         """Whether the visitor knows the session's id already, so that a change needs no cookie."""

@@ -13,7 +13,7 @@ from session_mw.login.series import Series
 from session_mw.login.settings import LoginSettings
 from session_mw.login.tokens import RememberTokens, SignedTokens
 from session_mw.manager import SessionManager
-from session_mw.protocols import Store, is_indexed
+from session_mw.protocols import is_indexed
 from session_mw.secret_keys import key_bytes
 from session_mw.settings import Settings
 from session_mw.state import Backend
@@ -50,7 +50,7 @@ class Remember:
         self.notes_sessions = False
         self.tokens: RememberTokens | None = None
         self._sessions, self._backend = sessions, backend
-        store = sessions.store if self.has_records else store_of_revocations(sessions)
+        store = sessions.store if self.has_records else sessions.revocations
         if store is not None:
             self.notes_sessions = not self.has_records
             key = b"" if settings.secret_key is None else key_bytes("secret_key", settings.secret_key)
@@ -93,14 +93,6 @@ class Remember:
             self._sessions.end(session_id)
         if isinstance(self._backend, StoreBackend) and self._backend.is_indexed:
             end_sessions_with(self._backend, series.user_id, key)
-
-
-def store_of_revocations(sessions: SessionManager) -> Store | None:
-    """Where it is kept which cookie sessions have ended; None: that is not kept."""
-    if getattr(sessions.settings, "revocations", None) is None:
-        return None
-    store: Store | None = getattr(sessions, "revocations_store", None)
-    return store
 
 
 def _cookie(name: str, settings: Settings) -> SessionCookie:

@@ -39,6 +39,8 @@ GOOD: dict[str, list[Any]] = {
     "leeway": [0, 60, timedelta(0), timedelta(minutes=5)],
     "digest": ["sha1", "sha256", "sha512"],
     "store": [None],
+    "revocations": [None, "memory://"],
+    "revocations_max_age": [1, 60, timedelta(minutes=5)],
     "encrypt": [False],
     "store_encryption": [False],
 }
@@ -86,6 +88,8 @@ BAD: dict[str, list[Any]] = {
     "leeway": [-1, None, True, "60", float("nan"), timedelta(-1), 10**12],
     "digest": ["md5", "SHA1", None, "", b"sha1", 5, [], "sha224"],
     "store": [5, object(), {}, ["memory://"], b"redis://user:hunter2@host/0"],
+    "revocations": [5, object(), {}, ["memory://"], b"redis://user:hunter2@host/0"],
+    "revocations_max_age": [0, -1, None, True, "60", float("nan"), timedelta(-1), 10**12],
     "encrypt": [1, "true", None],
     "store_encryption": [1, "true", None],
 }
