@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import time
@@ -21,7 +20,7 @@ from session_mw.stores import fork
 from session_mw.stores.sqlalchemy import errors
 from session_mw.stores.sqlalchemy.deadline import Guard, Overdue
 from session_mw.stores.sqlalchemy.errors import Verdict
-from session_mw.stores.sqlalchemy.gate import Gate, Place
+from session_mw.stores.sqlalchemy.gate import Gate
 from session_mw.stores.sqlalchemy.sqlite_file import make_private
 
 _BUSY = "session_mw: an answer may be unread"
@@ -79,7 +78,6 @@ class Connections:
         self._places = 1 if source.is_file else source.places
         self._gate = Gate(self._places)
         self._process = os.getpid()
-        self._resting: Place | None = None
         self._secrets = _secrets_of(source.engine)
         if source.is_file:
             fork.watch(self)
@@ -112,14 +110,14 @@ class Connections:
 
     def before_fork(self) -> None:
         """Called by :mod:`session_mw.stores.fork`, for a file of SQLite: no connection may be carried over."""
-        self._resting = self._gate.enter(math.inf)
+        # A call ends within the time-out; a fork waits for no longer.
+        self._gate.close(time.monotonic() + self._source.timeout)
         self.engine.dispose()
 
     def after_fork(self) -> None:
         """Called by :mod:`session_mw.stores.fork`."""
-        place, self._resting = self._resting, None
-        if place is not None and os.getpid() == self._process:
-            self._gate.leave(place)
+        if os.getpid() == self._process:
+            self._gate.open()
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         self._leave_to_parent()

@@ -17,6 +17,7 @@ from session_mw.stores.sqlalchemy.deadline import Guard
 
 # A place that was given back by the garbage collector wakes nobody.
 _LOOKS_AGAIN = 0.05
+_LOOKS_WHILE_CLOSED = 0.001
 
 _SILENT = logging.Logger("session_mw.stores.sqlalchemy", logging.CRITICAL + 1)
 
@@ -43,6 +44,20 @@ class Gate:
         self._places = places
         self._held: weakref.WeakSet[Place] = weakref.WeakSet()
         self._waiting: deque[threading.Lock] = deque()
+        self._is_closed = False
+
+    def close(self, ends: float) -> None:
+        """Let nobody in any more, and wait until nobody is in, at most until ``ends`` (:func:`time.monotonic`).
+
+        A place that is waited for like any other would be had by luck only beside threads that call all the time.
+        """
+        self._is_closed = True
+        while self._held and time.monotonic() < ends:
+            time.sleep(_LOOKS_WHILE_CLOSED)
+
+    def open(self) -> None:
+        """Let calls in again."""
+        self._is_closed = False
 
     def enter(self, ends: float) -> Place | None:
         """Wait for a place, until ``ends`` on the clock of :func:`time.monotonic`; None if there was none."""
@@ -50,7 +65,7 @@ class Gate:
         while True:
             # First taken, then counted: of two that meet at the last place, one or both step back.
             self._held.add(place)
-            if len(self._held) <= self._places:
+            if len(self._held) <= self._places and not self._is_closed:
                 return place
             self._held.discard(place)
             left = ends - time.monotonic()
