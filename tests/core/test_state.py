@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import time
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -262,6 +263,7 @@ TestStored = StoredRequests.TestCase
 TestStored.settings = QUICK
 TestEncrypted = EncryptedRequests.TestCase
 TestEncrypted.settings = QUICK
+TestEncrypted = pytest.mark.skipif(find_spec("cryptography") is None, reason="cryptography is missing")(TestEncrypted)
 
 
 def test_a_second_save_of_what_failed_saves_all():
