@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -16,12 +17,13 @@ from support.tokens import NOW
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Skip what needs encryption where its package is not installed, as every optional package's tests are."""
+    """Skip what needs an optional package where that is not installed."""
     try:
         return (yield)
     except ConfigurationError as error:
-        if find_spec("cryptography") is None and "'cryptography' is missing" in str(error):
-            pytest.skip("cryptography is missing")
+        missing = re.search(r"the package '(\w+)' is missing", str(error))
+        if missing and find_spec(missing[1]) is None:
+            pytest.skip(f"{missing[1]} is missing")
         raise
 
 

@@ -143,6 +143,7 @@ def test_ending_what_is_no_id_ends_nothing(browser: Browser, sessions: SessionMa
 @pytest.mark.usefixtures("listed")
 def test_an_id_cannot_name_the_index(browser: Browser, sessions: SessionManager) -> None:
     """Redis keeps the index beside the records, under the same prefix."""
+    pytest.importorskip("redis")
     from session_mw.stores.redis.values import owner_of
 
     browser.do(lambda s: setattr(s, "principal", "42"))
