@@ -204,8 +204,8 @@ class StoreState(KeptState[RecordBackend]):
                 payload = self.packed(session)
                 token, key = self._new_record(payload, now)
                 try:
-                    # It stays in the principal's index until it is deleted, so that a parallel end_all()
-                    # lists again, and finds the new one.
+                    # The marker stays in the principal's index until it expires, so that a parallel
+                    # end_all() lists again and finds the new record.
                     ended = store.update(old_key, marker(now), MARKER_TTL, record.version, **self._index(self.metadata))
                 except StoreError:
                     # Keys may be on different hosts: the new one's can be up while the old one's is down.
