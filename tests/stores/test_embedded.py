@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from session_mw.backends import contention
-from session_mw.exceptions import StoreError
 from session_mw.protocols import Store
 from session_mw.stores import memory
 from session_mw.stores.file import FileStore, directory
@@ -152,8 +151,7 @@ def test_a_child_that_was_forked_in_c_does_not_wait_for_its_parents_threads(told
         __hash__ = int.__hash__
 
     def take_turns() -> None:
-        with contention.Tries().turn(key):
-            memory_store.update(KEY, Slow(b"x"), 60, Version(0))
+        contention.Tries().in_turn(key, lambda: memory_store.update(KEY, Slow(b"x"), 60, Version(0)))
 
     thread = threading.Thread(target=take_turns)
     thread.start()
@@ -162,16 +160,14 @@ def test_a_child_that_was_forked_in_c_does_not_wait_for_its_parents_threads(told
     def in_child() -> bool:
         started = time.monotonic()
         contention.give_way(key)
-        with contention.Tries().turn(key):
-            memory_store.touch(KEY, 60)
+        contention.Tries().in_turn(key, lambda: memory_store.touch(KEY, 60))
         return memory_store.create(new_key(), b"x", 60) and time.monotonic() - started < 1
 
     child = start_untold(in_child, told_afterwards=told_afterwards)
     forked.set()
     thread.join()
     assert code_of(child) == 0
-    with contention.Tries().turn(key):
-        assert loaded(memory_store, KEY).data == b"x"
+    assert contention.Tries().in_turn(key, lambda: loaded(memory_store, KEY).data) == b"x"
 
 
 @MAY_LAND_IN_A_FINALIZER
@@ -196,29 +192,17 @@ def test_exceptions_from_outside_at_any_moment_leave_no_lock_in_memory() -> None
 
 
 @MAY_LAND_IN_A_FINALIZER
-def test_exceptions_from_outside_while_turns_are_taken_keep_others_waiting_for_seconds_at_most(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(contention, "SECONDS_FOR_TRIES", 0.3)
+def test_exceptions_from_outside_while_turns_are_taken_keep_nobody_waiting() -> None:
     key = new_key()
 
-    def work() -> None:
+    def take_turn() -> None:
         contention.give_way(key)
-        with contention.Tries().turn(key):
-            time.sleep(0)
+        contention.Tries().in_turn(key, lambda: time.sleep(0))
 
-    with interrupted(work, 150):
-        deadline = time.monotonic() + 2
-        for _ in range(20):
-            try:
-                with contention.Tries().turn(key):
-                    continue
-            except StoreError:
-                assert time.monotonic() < deadline
+    with interrupted(take_turn, 150):
         started = time.monotonic()
-        contention.give_way(key)
-        with contention.Tries().turn(key):
-            assert time.monotonic() - started < 0.2
+        take_turn()
+        assert time.monotonic() - started < 0.2
 
 
 def test_memory_says_where_it_is() -> None:

@@ -121,14 +121,9 @@ class Connections:
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         self._leave_to_parent()
-        gate, ends = self._gate, time.monotonic() + self._source.timeout
-        place = gate.enter(ends)
-        if place is None:
-            raise StoreError(f"no connection to the database was free for {self._source.timeout:g} s")
-        try:
-            return self._persist(work, ends)
-        finally:
-            gate.leave(place)
+        ends = time.monotonic() + self._source.timeout
+        busy = f"no connection to the database was free for {self._source.timeout:g} s"
+        return self._gate.run(lambda: self._persist(work, ends), ends, busy)
 
     def _persist(self, work: Callable[[Connection], T], ends: float) -> T:
         """Run a statement; again where that may help.

@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from session_mw.stores.owners import make_private_file
+
 
 def prepare(engine: Engine, create: bool) -> None:
     """Have an engine's connections made as this module says.
@@ -26,10 +28,10 @@ def prepare(engine: Engine, create: bool) -> None:
 
 
 def make_private(path: str | None) -> None:
-    """Make the file, if it is not there: one that SQLite makes would be for everybody to read."""
+    """Make the file, if it is not there: one that SQLite makes would be for everybody to read, or for root alone."""
     if path and not path.startswith("file:"):
         with suppress(OSError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            make_private_file(path)
 
 
 def _make_first(dialect: object, record: object, positional: list[Any], named: Mapping[str, Any]) -> None:

@@ -53,11 +53,9 @@ class Connections:
         for is_last in (False, True):
             pool = self._checked_pool()
             try:
-                connection = pool.take()
-                try:
-                    return connection.run(sql, parameters, time.monotonic() + self._timeout).fetchall()
-                finally:
-                    pool.give_back(connection)
+                return pool.run(
+                    lambda connection: connection.run(sql, parameters, time.monotonic() + self._timeout).fetchall()
+                )
             except sqlite3.Error as error:
                 # SQLite may have failed because the file was exchanged just now.
                 if is_last or self._current(pool) is pool:
@@ -129,19 +127,15 @@ class Connections:
         deadline = time.monotonic() + self._timeout
         is_nearly_full = is_new and log.is_nearly_full(self._path)
 
-        def work() -> int:
-            connection = pool.take()
-            try:
-                if is_nearly_full:
-                    log.refuse_new_record(connection, self._path, deadline)
-                changed = log.write(connection, sql, parameters, deadline)
-                if may_grow:
-                    log.copy_if_grown(connection, pool, self._path, deadline)
-                return changed
-            finally:
-                pool.give_back(connection)
+        def work(connection: Connection) -> int:
+            if is_nearly_full:
+                log.refuse_new_record(connection, self._path, deadline)
+            changed = log.write(connection, sql, parameters, deadline)
+            if may_grow:
+                log.copy_if_grown(connection, pool, self._path, deadline)
+            return changed
 
-        return run_holding(pool.writing, self._timeout, BUSY, work)
+        return run_holding(pool.writing, self._timeout, BUSY, lambda: pool.run(work))
 
     def _checked_pool(self) -> Pool:
         pool = self._pools.get()
