@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote, quote_plus
 
 from sqlalchemy import Table, inspect
 from sqlalchemy.engine import Connection, Engine
@@ -24,7 +23,6 @@ from session_mw.stores.sqlalchemy.gate import Gate
 from session_mw.stores.sqlalchemy.sqlite_file import make_private
 
 _BUSY = "session_mw: an answer may be unread"
-_SHORTEST_SECRET = 3
 _LONGEST_PAUSE = 0.05
 
 T = TypeVar("T")
@@ -78,7 +76,7 @@ class Connections:
         self._places = 1 if source.is_file else source.places
         self._gate = Gate(self._places)
         self._process = os.getpid()
-        self._secrets = _secrets_of(source.engine)
+        self._secrets = errors.secrets_of(source.engine.url)
         if source.is_file:
             fork.watch(self)
 
@@ -320,13 +318,3 @@ def _unprepared(raw: Any) -> Iterator[None]:
         yield
     finally:
         raw.prepare_threshold = threshold
-
-
-def _secrets_of(engine: Engine) -> list[str]:
-    """What no message may show; the longest first, since one may be a piece of another."""
-    given = [str(engine.url.password or "")]
-    for name, value in engine.url.query.items():
-        if any(piece in name.lower() for piece in ("pass", "pwd", "secret", "token")):
-            given += [value] if isinstance(value, str) else value
-    written = {form(secret) for secret in given for form in (str, quote, quote_plus)}
-    return sorted((secret for secret in written if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
