@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import re
 import sqlite3
 import subprocess
@@ -11,11 +13,13 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from session_mw.backends import contention
+from session_mw.exceptions import StoreError
 from session_mw.protocols import Store
 from session_mw.stores import memory
 from session_mw.stores.file import FileStore, directory
@@ -209,6 +213,42 @@ def test_memory_says_where_it_is() -> None:
     store = MemoryStore.from_url("memory://", create=False)
     assert store.describe() == ("memory", "MemoryStore", "", (), False, True, False, ())
     assert MemoryStore.location_of("memory://") == ("memory", "memory://", "", (), False, True, False, ())
+
+
+@pytest.mark.parametrize("url", ["file://{}/s", "sqlite:///{}/s.db", "sqlite+pysqlite:///{}/s.db"])
+def test_sweeping_beside_a_create_takes_none_of_its_time(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    if "+" in url:
+        pytest.importorskip("sqlalchemy")
+    store = open_store(f"{url.format(tmp_path)}?timeout=0.4")
+    store.create(new_key(), b"data", 1)
+    clock.advance(60)
+    monkeypatch.setattr("session_mw.stores.sqlite.store.SWEEP_ONE_IN", 1)
+    monkeypatch.setattr("session_mw.stores.file.store.SWEEP_ONE_IN", 1)
+    monkeypatch.setattr(random, "random", lambda: 0.0)
+    monkeypatch.setattr(random, "choice", lambda shards: next(path.name for path in (tmp_path / "s").glob("??")))
+    with all_locked(tmp_path):
+        started = time.monotonic()
+        with pytest.raises(StoreError):
+            store.create(new_key(), b"data", 60)
+        assert 0.3 < time.monotonic() - started < 0.7
+    assert store.create(new_key(), b"data", 60)
+    store.close()
+
+
+@contextmanager
+def all_locked(folder: Path) -> Iterator[None]:
+    """Hold the locks of a store as another process does that works for long."""
+    with ExitStack() as held:
+        if (folder / "s").is_dir():
+            for number in range(64):
+                file = held.enter_context((folder / "s" / f".lock-{number:02x}").open("ab"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (folder / "s.db").exists():
+            connection = held.enter_context(closing(sqlite3.connect(folder / "s.db", isolation_level=None)))
+            connection.execute("BEGIN IMMEDIATE")
+        yield
 
 
 ADD = """

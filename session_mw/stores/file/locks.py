@@ -48,25 +48,38 @@ class StripedLocks:
         self._timeout = timeout
         fork.watch(self)
 
-    def run(self, key: str, work: Callable[[], T]) -> T:
+    def deadline(self, share: float = 1) -> float:
+        """When an operation has to end that begins now, on the clock of :func:`time.monotonic`.
+
+        Args:
+            share: How much of the timeout it may take.
+        """
+        return time.monotonic() + share * self._timeout
+
+    def run(self, key: str, work: Callable[[], T], ends: float | None = None) -> T:
         """Call ``work`` while holding the lock of ``key``, 64 hexadecimal digits.
+
+        Args:
+            key: A session id.
+            work: What to do.
+            ends: When to give up waiting; None: after the timeout.
 
         Raises:
             StoreError: Others held it for too long.
             OSError: The lock file cannot be used.
         """
         number = int(key[-2:], 16) % STRIPES
-        deadline = time.monotonic() + self._timeout
+        deadline = self.deadline() if ends is None else ends
         return run_holding(
             self._threads.get()[number],
-            self._timeout,
+            max(deadline - time.monotonic(), 0),
             _BUSY,
             lambda: self._holding_files([self._paths[number]], deadline, work),
         )
 
     def run_alone(self, work: Callable[[], T]) -> T:
         """Call ``work`` while holding all locks: nobody writes. Raises as :meth:`run`."""
-        end = time.monotonic() + self._timeout
+        end = self.deadline()
         while True:
             try:
                 # The files exclude this process's threads as well.

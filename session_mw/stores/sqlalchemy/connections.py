@@ -80,26 +80,34 @@ class Connections:
         if source.is_file:
             fork.watch(self)
 
-    def count(self, statement: Any, **parameters: Any) -> int:
-        """Run a statement; how many rows it changed."""
-        return int(self._run(lambda connection: connection.execute(statement, parameters).rowcount))
+    def deadline(self, share: float = 1) -> float:
+        """When an operation has to end that begins now, on the clock of :func:`time.monotonic`.
 
-    def insert(self, statement: Any, **parameters: Any) -> bool:
-        """Run an INSERT; False if a row with the key is there already."""
+        Args:
+            share: How much of the time-out it may take.
+        """
+        return time.monotonic() + share * self._source.timeout
+
+    def count(self, ends: float, statement: Any, **parameters: Any) -> int:
+        """Run a statement until the deadline ``ends``; how many rows it changed."""
+        return int(self._run(lambda connection: connection.execute(statement, parameters).rowcount, ends))
+
+    def insert(self, ends: float, statement: Any, **parameters: Any) -> bool:
+        """Run an INSERT until the deadline ``ends``; False if a row with the key is there already."""
         try:
-            self._run(lambda connection: connection.execute(statement, parameters).rowcount)
+            self.count(ends, statement, **parameters)
         except _Taken:
             return False
         return True
 
-    def rows(self, statement: Any, **parameters: Any) -> Any:
-        """Run a SELECT; every row."""
-        return self._run(lambda connection: connection.execute(statement, parameters).all())
+    def rows(self, ends: float, statement: Any, **parameters: Any) -> Any:
+        """Run a SELECT until the deadline ``ends``; every row."""
+        return self._run(lambda connection: connection.execute(statement, parameters).all(), ends)
 
     def create_table(self) -> None:
         """Create the table and its indexes, if they are not there; several processes may do so at once."""
         self._is_ready = False
-        self._run(lambda connection: None)
+        self._run(lambda connection: None, self.deadline())
 
     def close(self) -> None:
         """Close the engine's connections."""
@@ -117,9 +125,8 @@ class Connections:
         if os.getpid() == self._process:
             self._gate.open()
 
-    def _run(self, work: Callable[[Connection], T]) -> T:
+    def _run(self, work: Callable[[Connection], T], ends: float) -> T:
         self._leave_to_parent()
-        ends = time.monotonic() + self._source.timeout
         busy = f"no connection to the database was free for {self._source.timeout:g} s"
         return self._gate.run(lambda: self._persist(work, ends), ends, busy)
 

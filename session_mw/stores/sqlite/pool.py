@@ -79,7 +79,7 @@ class Pool:
     Args:
         open_connection: Opens another connection for this pool; called by one thread at a time.
         most: How many connections may be open at once.
-        timeout: Seconds to wait for a connection.
+        timeout: Seconds to wait for all connections before a fork.
 
     Attributes:
         idle: The connections that nobody uses.
@@ -107,16 +107,20 @@ class Pool:
         # What to do with a connection that is given back after the pool was left.
         self._part_with: Callable[[Connection], None] | None = None
 
-    def run(self, work: Callable[[Connection], T]) -> T:
+    def run(self, work: Callable[[Connection], T], ends: float) -> T:
         """Call ``work`` with an idle connection, a new one, or one that another thread gives back in time.
 
+        Args:
+            work: What to do.
+            ends: When to give up waiting, on the clock of :func:`time.monotonic`.
+
         Raises:
-            StoreError: Others used all connections for longer than the timeout.
+            StoreError: Others used all connections for longer.
             sqlite3.Error: A new connection could not be opened.
         """
         taken: deque[Connection] = deque()
         try:
-            self._take(taken)
+            self._take(taken, ends)
             if taken[0].in_transaction:
                 # An exception that another thread set has interrupted the transaction of the last user.
                 taken[0].rollback()
@@ -129,14 +133,14 @@ class Pool:
             if self._part_with is not None:
                 self.leave(self._part_with)
 
-    def _take(self, taken: deque[Connection]) -> None:
-        deadline = time.monotonic() + self._timeout
+    def _take(self, taken: deque[Connection], ends: float) -> None:
         while not self._take_idle(taken):
             if len(self.open) < self._most:
-                run_holding(self.opening, self._timeout, BUSY, lambda: self._open_one_more(taken))
+                left = max(ends - time.monotonic(), 0)
+                run_holding(self.opening, left, BUSY, lambda: self._open_one_more(taken))
                 if taken:
                     return
-            if time.monotonic() > deadline:
+            if time.monotonic() > ends:
                 raise StoreError(BUSY)
             time.sleep(_PAUSE)
 
