@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Table, inspect
 from sqlalchemy.engine import Connection, Engine
@@ -19,8 +19,8 @@ from session_mw.stores import fork
 from session_mw.stores.sqlalchemy import errors
 from session_mw.stores.sqlalchemy.deadline import Guard, Overdue
 from session_mw.stores.sqlalchemy.errors import Verdict
-from session_mw.stores.sqlalchemy.gate import Gate
-from session_mw.stores.sqlalchemy.sqlite_file import make_private
+from session_mw.stores.sqlalchemy.gate import Gate, IdlePool
+from session_mw.stores.sqlalchemy.sqlite_file import Disk, make_private
 
 _BUSY = "session_mw: an answer may be unread"
 _LONGEST_PAUSE = 0.05
@@ -39,6 +39,8 @@ class Source:
     """How many calls may have a connection at once."""
     make: Callable[[], Engine] | None = None
     """Makes the engine anew, for a forked child; None for an engine that the application made."""
+    disk: Disk | None = None
+    """The disk of a file; None where there is no file, or its engine is the application's."""
 
     @property
     def is_file(self) -> bool:
@@ -90,12 +92,12 @@ class Connections:
 
     def count(self, ends: float, statement: Any, **parameters: Any) -> int:
         """Run a statement until the deadline ``ends``; how many rows it changed."""
-        return int(self._run(lambda connection: connection.execute(statement, parameters).rowcount, ends))
+        return self._write(ends, statement, parameters, is_new=False)
 
     def insert(self, ends: float, statement: Any, **parameters: Any) -> bool:
         """Run an INSERT until the deadline ``ends``; False if a row with the key is there already."""
         try:
-            self.count(ends, statement, **parameters)
+            self._write(ends, statement, parameters, is_new=True)
         except _Taken:
             return False
         return True
@@ -125,6 +127,13 @@ class Connections:
         if os.getpid() == self._process:
             self._gate.open()
 
+    def _write(self, ends: float, statement: Any, parameters: dict[str, Any], *, is_new: bool) -> int:
+        def work(connection: Connection) -> int:
+            return int(connection.execute(statement, parameters).rowcount)
+
+        disk = self._source.disk
+        return self._run(work if disk is None else disk.writing(work, ends, is_new=is_new), ends)
+
     def _run(self, work: Callable[[Connection], T], ends: float) -> T:
         self._leave_to_parent()
         busy = f"no connection to the database was free for {self._source.timeout:g} s"
@@ -149,7 +158,7 @@ class Connections:
             except Exception as error:
                 if not errors.is_of_database(error, self.engine):
                     raise
-                verdict = errors.judge(error, self._source.is_sqlite)
+                verdict = self._judge(error)
                 if verdict is Verdict.TAKEN:
                     raise _Taken from None
                 if verdict in (Verdict.LOST, Verdict.READ_ONLY):
@@ -164,8 +173,14 @@ class Connections:
                     time.sleep(pause * random.SystemRandom().random())
                     pause = min(pause * 2, _LONGEST_PAUSE)
 
+    def _judge(self, error: Exception) -> Verdict:
+        verdict, disk = errors.judge(error, self._source.is_sqlite), self._source.disk
+        return Verdict.LOST if verdict is Verdict.REFUSED and disk is not None and disk.was_exchanged() else verdict
+
     def _attempt(self, work: Callable[[Connection], T], ends: float) -> T:
         if self._source.is_sqlite:
+            if self._source.disk is not None:
+                self._source.disk.follow(cast("IdlePool", self.engine.pool))
             with self.engine.connect() as connection, _alone(connection):
                 return work(connection)
         with Guard(ends) as guard:

@@ -164,6 +164,21 @@ class IdlePool(Pool):
                 self._used.pop(record, None)
                 record.close()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no idle connection."""
+        return not self._idle
+
+    def part_with_all(self, part_with: Callable[[Any], None]) -> None:
+        """Forget the idle connections.
+
+        Args:
+            part_with: Called with the driver's connection of each.
+        """
+        with suppress(IndexError):
+            while True:
+                part_with(self._idle.pop().driver_connection)
+
     def dispose(self) -> None:
         """Close the idle connections."""
         self._close_abandoned()

@@ -92,7 +92,8 @@ class SQLAlchemyStore:
         there), ``timeout`` (5: seconds that an operation may take; for SQLite, to wait for its lock),
         ``pool_size`` (5: connections that are kept; there are at most 10 more), ``pool_recycle``
         (seconds). All others are the driver's, and are checked here.
-        A file of SQLite in which there is nothing yet gets write-ahead logging.
+        A file of SQLite in which there is nothing yet gets write-ahead logging. With it, log-outs work on a full disk,
+        as with ``sqlite://``, and a file that was exchanged is used, or an error, from then on.
 
         Args:
             url: The URL.

@@ -150,7 +150,7 @@ class Connections:
                 log.refuse_new_record(connection, self._path, ends)
             changed = log.write(connection, sql, parameters, ends)
             if may_grow:
-                log.copy_if_grown(connection, pool, self._path, ends)
+                pool.pages = log.copy_if_grown(connection, pool.pages, self._path, ends)
             return changed
 
         return run_holding(pool.writing, max(ends - time.monotonic(), 0), BUSY, lambda: pool.run(work, ends))
