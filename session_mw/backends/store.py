@@ -141,13 +141,15 @@ class StoreBackend:
         created, (sealed_head, sealed) = created_of(record), split(record)
         if created is None or record.expires <= now or not self.records.is_ours(key, sealed):
             return None
-        if (created + 1) * MICROSECONDS <= self.endings.ledger.everyone:
-            return None
         try:
             self.lifetimes.check_age(created, now)
         except ExpiredToken:
             return None
         listed = read_head(self.records.open_head(key, sealed_head))
+        # Of a record whose head does not say it, only the second is known; it may have begun at the end of that.
+        latest = (created + 1) * MICROSECONDS - 1
+        if self.endings.has_ended_with_everyone(read_mark(listed[SINCE], created) if SINCE in listed else latest):
+            return None
         idle = listed.get(LIFETIME, self.lifetimes.idle)
         last_used = max(created, min(now, record.expires - idle))
         return SessionInfo(key, created, last_used, listed.get(LABEL))

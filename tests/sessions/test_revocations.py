@@ -344,6 +344,23 @@ def test_everyones_stored_sessions_end(clock):
     assert after.other(there).data() == {"a": 1}
 
 
+@pytest.mark.parametrize("store_encryption", [False, True])
+def test_everyones_stored_sessions_that_ended_are_not_listed(clock, store_encryption):
+    if store_encryption:
+        pytest.importorskip("cryptography")
+    store = MemoryStore()
+    sessions = SessionManager(KEY, store=store, store_encryption=store_encryption)
+    log_in(sessions)
+    log_in(sessions)
+    sessions.end_everyone()
+    # In the same second.
+    after = log_in(sessions)
+    for manager in (sessions, SessionManager(KEY, store=store, store_encryption=store_encryption)):
+        assert [info.id for info in manager.sessions_of("42")] == [after.open().id]
+    assert sessions.end_all("42") == 1
+    assert after.data() == {}
+
+
 # Tokens of before
 
 
