@@ -252,8 +252,13 @@ def test_a_full_server_still_logs_out(server: services.Service, admin: redis.Red
     for key in keys:
         store.create(key, b"a", 60, "42")
     admin.config_set("maxmemory", "1")
+    for principal in (None, "42"):
+        with pytest.raises(StoreError, match="OOM command not allowed"):
+            store.create(new_key(), b"a", 60, principal)
     with pytest.raises(StoreError, match="OOM command not allowed"):
-        store.create(new_key(), b"a", 60)
+        store.update(keys[0], b"b", 60, loaded(store, keys[0]).version, "42")
+    assert sorted(store.keys_of("42")) == sorted(keys)
+    assert store.touch(keys[0], 120)
     store.delete(keys[0])
     admin.script_flush()
     store.delete(keys[1])

@@ -52,9 +52,10 @@ end
 
 # The client makes the version. So a script that is sent a second time, because the connection dropped,
 # recognizes its version in the record and does nothing.
+# SET comes first: a full server refuses it (maxmemory), but only as long as the script has not written anything yet.
 _WRITE = """
-if KEYS[2] then list(KEYS[2], ARGV[4], string.sub(ARGV[1], 1, 14), ARGV[2], ARGV[3]) end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+if KEYS[2] then list(KEYS[2], ARGV[4], string.sub(ARGV[1], 1, 14), ARGV[2], ARGV[3]) end
 return 1
 """
 
@@ -77,14 +78,15 @@ if version_in(head) ~= ARGV[5] or not is_live(head, ARGV[3]) then return 0 end
 )
 """As CREATE; ARGV[5] is the version that the record must have. Returns 1, or 0 if it has another or is gone."""
 
+# EXPIRE comes first: a full server would refuse SETRANGE, and log out who uses a session for longer than its lifetime.
 TOUCH = Script(
     f"""{_RECORD}{_LIST}
 local head = header_of(KEYS[1])
 if not is_live(head, ARGV[3]) then return '' end
 if owner_in(head) ~= ARGV[5] then return head end
-if KEYS[2] then list(KEYS[2], ARGV[4], ARGV[1], ARGV[2], ARGV[3]) end
-redis.call('SETRANGE', KEYS[1], 0, ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('SETRANGE', KEYS[1], 0, ARGV[1])
+if KEYS[2] then list(KEYS[2], ARGV[4], ARGV[1], ARGV[2], ARGV[3]) end
 return head
 """
 )
