@@ -103,6 +103,14 @@ class SessionCookie:
             return f"{self.head}{value}{self._tails[https]}"
         return f"{self.head}{value}; Expires={self._http_date(expires)}{self._tails[https]}"
 
+    def set_for(self, value: str, https: bool, seconds: int) -> str:
+        """As :meth:`set`, for so many seconds by the browser's own clock, whatever that says."""
+        return f"{self.head}{value}; Max-Age={seconds}{self._tails[https]}"
+
+    def attributes(self, https: bool) -> str:
+        """The cookie's attributes, but for its end, as Set-Cookie has them."""
+        return self._tails[https].removeprefix("; ")
+
     def delete(self, https: bool) -> str:
         """The Set-Cookie header's text that makes the browser drop the cookie."""
         return f"{self.head}; {_DELETED}{self._tails[https]}"

@@ -43,6 +43,8 @@ def with_session_headers(
         return headers
     if outcome.refresh_only and _is_for_shared_caches(headers):
         ours = VARIES.headers if session.accessed else ()
+    if outcome.offers and not _is_for_shared_caches(headers):
+        headers = [*headers, *outcome.offers]
     sets_cookie = len(ours) > 1
     for key, value in headers:
         size = len(key)

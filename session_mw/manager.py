@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-from session_mw.backends.build import backend_of, codecs_of_other_settings, cookie_of
+from session_mw.backends.build import backend_of, codecs_of_other_settings, cookie_of, guard_of
 from session_mw.backends.principals import SessionInfo, end_session, end_sessions, indexed, list_sessions
 from session_mw.backends.revocable import RevocableBackend
 from session_mw.backends.revocations.entries import SESSION_ID, digest_of_id
@@ -57,6 +57,7 @@ class SessionManager:
         revocations: The store in which it is remembered which sessions in cookies have ended, or None.
         cookie_name: The cookie's name.
         notices: What is told once of settings that cannot work.
+        guard: What binds sessions to devices; None where ``device_bound`` is not set.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -74,7 +75,8 @@ class SessionManager:
         self.revocations = _opened(checked.revocations)
         cookie = cookie_of(checked)
         self.notices = Notices(cookie, partial(codecs_of_other_settings, checked))
-        self._backend = backend_of(checked, cookie, self.store, self.revocations, self.notices)
+        self.guard = guard_of(checked, cookie, self.notices)
+        self._backend = backend_of(checked, cookie, self.store, self.revocations, self.notices, self.guard)
         self._backend.manager = self
         self._is_null = isinstance(self._backend, NullBackend)
         if self._is_null and self._warns_without_key:
@@ -139,13 +141,14 @@ class SessionManager:
         state = session._state
         if state is None:
             if session._changes == FORCED:
-                return session._touch().save(session)
+                state = session._touch()
+                return state.save(session) if self.guard is None else self.guard.save(session, state)
             if not session._header or not self._refreshes_unread:
                 # Flask says accessed without asking for anything; a load that failed has said it too.
                 return VARIES if session.accessed else SILENT
             outcome = self._backend.save_unread(session)
             return VARIES if outcome is SILENT and session.accessed else outcome
-        return state.save(session)
+        return state.save(session) if self.guard is None else self.guard.save(session, state)
 
     def save_with(self, session: Session, status: str) -> Outcome:
         """As :meth:`save`, for a response with this status; see :meth:`commit_without_headers`."""

@@ -100,6 +100,25 @@ class Notices:
             place[1][:_MOST_SHOWN],
         )
 
+    def device_path(self, path: str) -> None:
+        """Tell that browsers would not send the session cookie to the path at which devices are registered."""
+        self._warn(
+            "device_path",
+            "sessions are not bound to devices: browsers would not send the session cookie, which has Path=%s, to %s. "
+            "Let device_path lie below cookie_path",
+            self._cookie.path,
+            path[:_MOST_SHOWN],
+        )
+
+    def device_over_http(self, session: Session) -> None:
+        """Tell that a session cannot be bound to a device, since the request came over http."""
+        if not _is_this_machine(session._place()[0]):
+            self._warn(
+                "device_scheme",
+                "sessions are not bound to devices where a request comes over http, and one did. If a proxy has ended "
+                "TLS, tell the server to believe its X-Forwarded-Proto",
+            )
+
     def rejected(self, token: str) -> None:
         """Look whether a rejected token is authentic under another setting, once a minute at most.
 

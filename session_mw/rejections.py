@@ -11,7 +11,7 @@ from session_mw.exceptions import BadToken
 
 logger = logging.getLogger("session_mw")
 
-_LEVELS = {"expired": logging.DEBUG, "bad_payload": logging.WARNING, "ambiguous": logging.WARNING}
+_LEVELS = {"expired": logging.DEBUG, "bad_payload": logging.WARNING, "ambiguous": logging.WARNING, "unproven": logging.WARNING}
 
 
 class RejectionLog:
@@ -34,10 +34,11 @@ class RejectionLog:
         self.log(reason, token, logged)
         return reason
 
-    def log(self, reason: str, token: str, logged: set[str] | None = None) -> None:
+    def log(self, reason: str, token: str, logged: set[str] | None = None, *, verdict: str = "refused") -> None:
         """Log that a cookie's value was rejected for a reason in one word.
 
         Args:
+            verdict: What was done instead, where it was not rejected.
             logged: The reasons that were logged for the request, of which each gets one line: a client may send
                 thousands of values. None: it sent only one.
         """
@@ -49,7 +50,7 @@ class RejectionLog:
         if logger.isEnabledFor(level):
             if reason == "bad_signature" and self._shape and not self._shape.fullmatch(token):
                 reason = "malformed"
-            logger.log(level, "session cookie refused: %s (fingerprint %s)", reason, self._fingerprint(token))
+            logger.log(level, "session cookie %s: %s (fingerprint %s)", verdict, reason, self._fingerprint(token))
 
     def old_key(self, token: str, what: str = "session cookie") -> None:
         """Log that a cookie, or a stored session, was accepted because a fallback key opens it."""

@@ -12,7 +12,17 @@ from session_mw.exceptions import SessionUnavailable, kind_of
 from session_mw.foreign_names import ForeignNames
 from session_mw.lazy_dict import EXPOSED, OPEN, UNCHANGED, UNTOUCHED, LazyDict
 from session_mw.secret_keys import has_bytes
-from session_mw.state import LABEL, LIFETIME, MAX_LABEL, MAX_OWN_LIFETIME, PRINCIPAL, Backend, NullBackend, SessionState
+from session_mw.state import (
+    DEVICE,
+    LABEL,
+    LIFETIME,
+    MAX_LABEL,
+    MAX_OWN_LIFETIME,
+    PRINCIPAL,
+    Backend,
+    NullBackend,
+    SessionState,
+)
 
 
 def check_principal(value: object) -> None:
@@ -183,6 +193,9 @@ class Session(LazyDict, ForeignNames):
             check_principal(value)
         state = self._touch()
         self._wrote()
+        if value != state.principal:
+            # The device is the former principal's.
+            state.set_metadata(DEVICE, None)
         state.set_metadata(PRINCIPAL, value)
 
     @property
@@ -225,6 +238,11 @@ class Session(LazyDict, ForeignNames):
         state = self._touch()
         self._wrote()
         state.set_metadata(LABEL, value)
+
+    @property
+    def device_bound(self) -> bool:
+        """Whether it is bound to a device's key, so that a copy of the cookie is of no use elsewhere."""
+        return self._touch().device_bound
 
     def regenerate_id(self) -> None:
         """Keep the data and change the id: to be called at log-in, against session fixation.

@@ -49,6 +49,8 @@ MAX_LABEL: Final = 200
 COMPANION: Final = "_companion"
 """The store's key of another record that ends with the session."""
 CREATED: Final = "_created"
+DEVICE: Final = "_dbsc"
+"""What a device's key is bound to: the session's name for it, and once it is bound a dot and the key."""
 LABEL: Final = "_label"
 LIFETIME: Final = "_lifetime"
 PRINCIPAL: Final = "_principal"
@@ -66,19 +68,28 @@ class Outcome:
         headers: The headers to add: none, ``Vary``, or ``Vary`` and ``Set-Cookie``.
         refresh_only: Whether the cookie only says again what the browser knows, with a later end. It is left
             out of a response that is for shared caches.
+        offers: Headers for this visitor's browser, which are left out there too.
     """
 
-    __slots__ = ("headers", "refresh_only")
+    __slots__ = ("headers", "offers", "refresh_only")
 
-    def __init__(self, headers: tuple[Header, ...], refresh_only: bool = False) -> None:
+    def __init__(
+        self, headers: tuple[Header, ...], refresh_only: bool = False, offers: tuple[Header, ...] = ()
+    ) -> None:
         self.headers = headers
         self.refresh_only = refresh_only
+        self.offers = offers
 
 
 SILENT: Final = Outcome(())
 """Nothing depends on the session."""
 VARIES: Final = Outcome((VARY,))
 """The response depends on the session, and the browser need not be told anything."""
+
+
+def is_bound(metadata: Mapping[str, Any]) -> bool:
+    """Whether a session with these metadata is bound to a device's key."""
+    return "." in metadata.get(DEVICE, "")
 
 
 def told(cookies: list[str], refresh_only: bool = False) -> Outcome:
@@ -133,6 +144,11 @@ class SessionState:
         """What a list of the user's sessions calls it."""
         label: str | None = self.metadata.get(LABEL)
         return label
+
+    @property
+    def device_bound(self) -> bool:
+        """Whether it is bound to a device's key."""
+        return is_bound(self.metadata)
 
     def set_metadata(self, key: str, value: Any) -> None:
         """Keep a value beside the data; None removes it."""

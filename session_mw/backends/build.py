@@ -6,6 +6,7 @@ from importlib import import_module
 from types import ModuleType
 
 from session_mw.backends.cookie import CookieBackend
+from session_mw.backends.kept_state import Guard
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.revocable import RevocableBackend
 from session_mw.backends.revocations.follower import Revocations
@@ -35,24 +36,50 @@ def cookie_of(settings: Settings) -> SessionCookie:
     )
 
 
+def guard_of(settings: Settings, cookie: SessionCookie, notices: Notices) -> Guard | None:
+    """What binds sessions to devices, where that is set.
+
+    Raises:
+        ConfigurationError: A package is missing.
+    """
+    if not settings.device_bound:
+        return None
+    try:
+        module = import_module("session_mw.device.guard")
+    except Exception as error:
+        package = "cryptography" if "cryptography" in (getattr(error, "name", None) or "") else "jwt"
+        raise ConfigurationError(
+            f"device_bound={settings.device_bound!r}: {not_loaded(error, package, 'bound')}"
+        ) from error
+    guard: Guard = module.DeviceGuard(settings, cookie, notices)
+    return guard
+
+
 def backend_of(
-    settings: Settings, cookie: SessionCookie, store: Store | None, ended: Store | None, notices: Notices
+    settings: Settings,
+    cookie: SessionCookie,
+    store: Store | None,
+    ended: Store | None,
+    notices: Notices,
+    guard: Guard | None,
 ) -> Backend:
     """Where sessions live: in the cookie, in the store, or nowhere without a key and a store.
 
     Args:
         store: Where they are, if they are not in the cookie.
         ended: Where it is remembered which have ended, if they are in the cookie.
+        guard: What may reject authentic ones.
     """
     lifetimes = Lifetimes(settings.lifetime_seconds, settings.absolute_seconds, settings.leeway_seconds)
     refresh = settings.refresh_each_request
     if store is not None:
+        endings = _revocations(settings, store)
         return StoreBackend(
-            store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh, notices, _revocations(settings, store)
+            store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh, notices, endings, guard
         )
     if settings.secret_key is None:
         return NullBackend()
-    parts = _codec(settings), TaggedJSON(), cookie, lifetimes, refresh, notices
+    parts = _codec(settings), TaggedJSON(), cookie, lifetimes, refresh, notices, guard
     if ended is None:
         return CookieBackend(*parts)
     return RevocableBackend(_revocations(settings, ended), *parts)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from session_mw.backends.kept_state import KeptState
+from session_mw.backends.kept_state import Guard, KeptState
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import pack, unpack
 from session_mw.backends.token_cache import TokenCache
@@ -34,12 +34,11 @@ class CookieBackend:
         lifetimes: For how long a token is valid.
         refresh: Whether a permanent session is sent again though nothing changed.
         notices: Told what is sent.
+        guard: May reject sessions that are authentic.
     """
 
     manager: Any = None
     store: Any = None
-    judges = False
-    """Whether an authentic session may have ended all the same."""
 
     def __init__(
         self,
@@ -49,6 +48,7 @@ class CookieBackend:
         lifetimes: Lifetimes,
         refresh: bool,
         notices: Notices,
+        guard: Guard | None = None,
     ) -> None:
         self.codec = codec
         self.tokens = TokenCache(codec)
@@ -57,6 +57,9 @@ class CookieBackend:
         self.lifetimes = lifetimes
         self.refresh = refresh
         self.notices = notices
+        self.guard = guard
+        # Whether an authentic session may be rejected all the same.
+        self.judges = guard is not None
         self.keeps_created = lifetimes.absolute is not None and not codec.carries_created
         self.max_token = MAX_COOKIE - len(cookie.name)
         self._rejections = RejectionLog(codec.shape)
@@ -68,10 +71,25 @@ class CookieBackend:
         if len(tokens) == 1:
             found = self._find(tokens[0], now)
             if found is not None:
-                return found
+                return found if self.guard is None else self._admitted(session, found, now)
+        state = self._fresh(now)
+        return (state, {}) if len(tokens) < 2 else self._only_authentic(session, tokens, state, now)
+
+    def _fresh(self, now: int) -> CookieState:
+        """The state of a session that begins."""
         state = CookieState()
         state.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
-        return (state, {}) if len(tokens) < 2 else self._only_authentic(session._header, tokens, state, now)
+        return state
+
+    def _admitted(
+        self, session: Session, found: tuple[CookieState, dict[str, Any]], now: int, logged: set[str] | None = None
+    ) -> tuple[CookieState, dict[str, Any]]:
+        """The session that was found, or an empty one where the guard rejects it."""
+        if self.guard is None or self.guard.admits(session, found[0], self._rejections, logged):
+            return found
+        state = self._fresh(now)
+        state.reject()
+        return state, {}
 
     def save_unread(self, session: Session) -> Outcome:
         """Refresh a permanent session that nobody looked at; it stays unlooked at."""
@@ -91,9 +109,9 @@ class CookieBackend:
         outcome = state.save(unseen)
         return SILENT if outcome is VARIES else outcome
 
-    def is_known_to_live(self, payload: bytes) -> bool:
+    def is_known_to_live(self, session: Session, payload: bytes) -> bool:
         """Whether the session with this payload may be refreshed unread."""
-        return True
+        return self.guard is None or self.guard.admits_unread(session, payload)
 
     def _candidates(self, header: str) -> list[str]:
         values = self.cookie.values(header)
@@ -106,16 +124,16 @@ class CookieBackend:
         return tokens
 
     def _only_authentic(
-        self, header: str, tokens: list[str], fresh: CookieState, now: int
+        self, session: Session, tokens: list[str], fresh: CookieState, now: int
     ) -> tuple[CookieState, dict[str, Any]]:
         """The one of several tokens that opens. Where two do, one may have been planted: neither is trusted."""
         if len(tokens) <= MAX_CANDIDATES:
             logged: set[str] = set()
             authentic = [found for token in tokens if (found := self._find(token, now, logged)) is not None]
             if len(authentic) < 2:
-                return authentic[0] if authentic else (fresh, {})
+                return self._admitted(session, authentic[0], now, logged) if authentic else (fresh, {})
         fresh.ambiguous = True
-        self._rejections.log("ambiguous" if len(tokens) <= MAX_CANDIDATES else "too_many", header)
+        self._rejections.log("ambiguous" if len(tokens) <= MAX_CANDIDATES else "too_many", session._header)
         return fresh, {}
 
     def _find(self, token: str, now: int, logged: set[str] | None = None) -> tuple[CookieState, dict[str, Any]] | None:
@@ -157,7 +175,7 @@ class CookieBackend:
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._reject(token, error)
             return SILENT
-        if not self.tokens.is_well_formed(token) or (self.judges and not self.is_known_to_live(payload)):
+        if not self.tokens.is_well_formed(token) or (self.judges and not self.is_known_to_live(session, payload)):
             return None
         if not current:
             self._rejections.old_key(token)
@@ -183,6 +201,8 @@ class CookieState(KeptState[CookieBackend]):
         """
         backend = self._backend
         if session._changes:
+            if self.rejected and self.principal is None:
+                return self.leave(session)
             payload = self.changed(session)
             if payload is not None:
                 return self._write(session, payload, int(time.time()))

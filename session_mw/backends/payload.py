@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from session_mw.secret_keys import has_bytes
 from session_mw.state import (
     COMPANION,
     CREATED,
+    DEVICE,
     LABEL,
     LIFETIME,
     MAX_LABEL,
@@ -24,6 +26,8 @@ from session_mw.stores.session_ids import is_key
 
 MAX_TIME = 10**12
 """Unix times are below; a record has 12 digits for one."""
+# A name of 12 bytes; a point of P-256 (33 bytes), or the modulus of an RSA key of 2048 to 4096 bits.
+_DEVICE = re.compile(r"[A-Za-z0-9_-]{16}(?:\.[A-Za-z0-9_-]{44,683})?")
 
 
 def _is_text(value: Any) -> bool:
@@ -50,9 +54,14 @@ def _is_companion(value: Any) -> bool:
     return type(value) is str and is_key(value)
 
 
+def _is_device(value: Any) -> bool:
+    return type(value) is str and _DEVICE.fullmatch(value) is not None
+
+
 METADATA: Mapping[str, Callable[[Any], bool]] = {
     COMPANION: _is_companion,
     CREATED: _is_time,
+    DEVICE: _is_device,
     LABEL: _is_label,
     LIFETIME: _is_lifetime,
     PRINCIPAL: _is_principal,

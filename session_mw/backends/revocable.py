@@ -70,10 +70,9 @@ class RevocableBackend(CookieBackend):
         *arguments: Those of :class:`~session_mw.backends.cookie.CookieBackend`.
     """
 
-    judges = True
-
     def __init__(self, revocations: Revocations, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.judges = True
         self.revocations = revocations
         # By payload, which stays the same when a token is refreshed.
         self._read: dict[bytes, _Read] = {}
@@ -100,20 +99,29 @@ class RevocableBackend(CookieBackend):
                 is_late |= revocations.is_late(facts.id)
                 self._rejections.log("ended", token, logged)
             elif len(tokens) == 1:
-                return one
+                return one if self.guard is None else self._admitted(session, one, now)
             else:
                 found.append(one)
         if len(found) == 1:
-            return found[0]
-        fresh = RevocableState()
-        fresh.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
+            return self._admitted(session, found[0], now, logged)
+        fresh = self._fresh(now)
         if found or len(tokens) > MAX_CANDIDATES:
             # One of them may have been planted: none is trusted.
-            fresh.found_several([state for state, _ in found])
+            admitted = [state for state, _ in found if self._admits(session, state, logged)]
+            fresh.found_several(admitted)
             self._rejections.log("ambiguous" if found else "too_many", session._header)
-        else:
-            fresh.found(_NO_FACTS, is_late)
+        elif is_late:
+            fresh.came_late()
         return fresh, {}
+
+    def _fresh(self, now: int) -> RevocableState:
+        state = RevocableState()
+        state.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
+        state.found(_NO_FACTS)
+        return state
+
+    def _admits(self, session: Session, state: RevocableState, logged: set[str] | None) -> bool:
+        return self.guard is None or self.guard.admits(session, state, self._rejections, logged)
 
     def _find(
         self, token: str, now: int, logged: set[str] | None = None
@@ -149,10 +157,12 @@ class RevocableBackend(CookieBackend):
             self._read[payload] = read
         return read
 
-    def is_known_to_live(self, payload: bytes) -> bool:
+    def is_known_to_live(self, session: Session, payload: bytes) -> bool:
         """Whether the session with this payload may be refreshed unread; any other is read first."""
         read = self._read.get(payload)
-        return read is not None and read.facts is not None and not self.revocations.has_ended(read.facts)
+        if read is None or read.facts is None or self.revocations.has_ended(read.facts):
+            return False
+        return super().is_known_to_live(session, payload)
 
     def save_unread(self, session: Session) -> Outcome:
         """Refresh a permanent session that nobody looked at; none of which it is not known whether it has ended."""
@@ -188,19 +198,21 @@ class RevocableState(CookieState):
 
     _backend: RevocableBackend
 
-    def found(self, facts: Facts, late: bool = False) -> None:
+    def found(self, facts: Facts) -> None:
         """Be the state of what a token holds, or of nothing, after :meth:`begin`."""
         self.facts = facts
-        self.late = late
-        self.gone = False
+        self.late = self.gone = False
         # Whether the next save begins a session that does not depend on the former one.
         self._succeeds = False
         # The metadata of what the next save ends.
         self._ending: tuple[Mapping[str, Any], ...] = ()
 
+    def came_late(self) -> None:
+        """Be the state of a request whose id was changed meanwhile, after :meth:`found`."""
+        self.late = True
+
     def found_several(self, states: list[RevocableState]) -> None:
         """Be the state of a request with several authentic cookies, none of which is trusted."""
-        self.found(_NO_FACTS)
         self.ambiguous = True
         self._ending = tuple(state.metadata for state in states)
 

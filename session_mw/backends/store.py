@@ -7,10 +7,11 @@ import re
 import time
 from typing import Any
 
+from session_mw.backends.kept_state import Guard
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import unpack
 from session_mw.backends.principals import SessionInfo
-from session_mw.backends.record_format import created_of, is_live_marker, is_marker, key_of, read_head, split
+from session_mw.backends.record_format import BOUND, created_of, is_live_marker, is_marker, key_of, read_head, split
 from session_mw.backends.revocations.entries import MICROSECONDS, read_mark
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.store_state import StoreState
@@ -42,6 +43,7 @@ class StoreBackend:
         refresh: Whether a permanent session's cookie is sent again when only its record's end was moved.
         notices: Told what is sent.
         endings: Knows when all sessions were ended.
+        guard: May reject sessions that are authentic.
     """
 
     manager: Any = None
@@ -56,6 +58,7 @@ class StoreBackend:
         refresh: bool,
         notices: Notices,
         endings: Revocations,
+        guard: Guard | None = None,
     ) -> None:
         self.store = store
         self.records = records
@@ -65,6 +68,7 @@ class StoreBackend:
         self.refresh = refresh
         self.notices = notices
         self.endings = endings
+        self.guard = guard
         self.is_indexed = is_indexed(store)
         self._rejections = RejectionLog()
         self._showed_at = -_SECONDS_BETWEEN_TRACEBACKS
@@ -90,17 +94,23 @@ class StoreBackend:
                 self._rejections.log("ended", token, logged)
             else:
                 found.append(one)
-        if len(found) == 1:
+        admitted = [one for one in found if self._admits(session, one[0], logged)]
+        if len(found) == 1 and admitted:
             return found[0]
         state = StoreState()
         state.begin(self, now, {CREATED: now})
-        if found or len(tokens) > MAX_CANDIDATES:
+        if len(found) == 1:
+            state.reject()
+        elif found or len(tokens) > MAX_CANDIDATES:
             # One of them may have been planted: none is trusted.
-            state.found_several([other.key for other, _ in found])
+            state.found_several([other.key for other, _ in admitted])
             self._rejections.log("ambiguous" if found else "too_many", session._header)
         elif is_late:
             state.came_late()
         return state, {}
+
+    def _admits(self, session: Session, state: StoreState, logged: set[str]) -> bool:
+        return self.guard is None or self.guard.admits(session, state, self._rejections, logged)
 
     def save_unread(self, session: Session) -> Outcome:
         """Nothing: the record is neither loaded nor touched for a session that nobody looked at."""
@@ -150,7 +160,7 @@ class StoreBackend:
         listed = read_head(self.records.open_head(key, sealed_head))
         idle = listed.get(LIFETIME, self.lifetimes.idle)
         last_used = max(created, min(now, record.expires - idle))
-        return SessionInfo(key, created, last_used, listed.get(LABEL))
+        return SessionInfo(key, created, last_used, listed.get(LABEL), BOUND in listed)
 
     def companion(self, key: str, record: Record) -> str | None:
         """The key of the record that ends with a session; None where there is none."""

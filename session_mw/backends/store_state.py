@@ -26,7 +26,7 @@ from typing import Any, Protocol
 from session_mw.backends.contention import Tries, give_way
 from session_mw.backends.kept_state import KeepingBackend, KeptState
 from session_mw.backends.lifetimes import Lifetimes
-from session_mw.backends.merge import merge
+from session_mw.backends.merge import merge, merge_metadata
 from session_mw.backends.payload import unpack
 from session_mw.backends.record_format import MARKER_TTL, joined, key_of, marker, written_head
 from session_mw.backends.revocations.entries import written_mark
@@ -162,6 +162,8 @@ class StoreState(KeptState[RecordBackend]):
         """
         if self.gone or (self.late and (not self._begins_another or self.is_empty(session))):
             return self._leave(session)
+        if self.rejected and self.principal is None:
+            return self.leave(session)
         now = int(time.time())
         if self.intent == END:
             return self._end(session, now)
@@ -330,7 +332,7 @@ class StoreState(KeptState[RecordBackend]):
             data.pop(CSRF_KEY, None)
         base, base_metadata = unpack(backend.serializer, self.payload)
         session._replace_data(merge(backend.serializer, base, session._plain(), data))
-        self.metadata = merge(backend.serializer, base_metadata, self.metadata, newer.metadata)
+        self.metadata = merge_metadata(backend.serializer, base_metadata, self.metadata, newer.metadata)
         self.record, self.payload = newer.record, newer.payload
         return newer.record
 

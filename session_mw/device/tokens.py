@@ -1,0 +1,97 @@
+"""What the server signs: challenges for browsers, and the proof cookies that it gives for them.
+
+    challenge        time "." signature
+    proof cookie     subject "." time "." signature
+
+``time`` is Unix time in decimal digits. The signature is HMAC-SHA256 under the secret keys of what the text is for and
+belongs to; nothing is kept of it. ``subject`` is what stands in the session's metadata (:mod:`.binding`), or the hash of
+it where that is long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import OrderedDict
+from typing import Final
+
+from session_mw.codecs.records import delimited
+from session_mw.codecs.signed import PreparedSigner
+from session_mw.device.binding import NAME_SIZE
+from session_mw.secret_keys import key_bytes
+from session_mw.settings import Settings
+
+REGISTER: Final = "register"
+REFRESH: Final = "refresh"
+_PROOF: Final = "proof"
+_NAME: Final = "name"
+
+_PURPOSE = b"session_mw device"
+_STAMP = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
+_PROOF_COOKIE = re.compile(r"([A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{44}|[0-9a-f]{64})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
+_LONGEST_SUBJECT = 64
+"""Characters. What belongs to a key of P-256 has 61."""
+_MAX_KEPT = 256
+
+
+class DeviceTokens:
+    """Signs, and verifies with the current and older keys.
+
+    Args:
+        settings: The manager's, with a secret key.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        keys = [key_bytes("secret_key", key) for key in (settings.secret_key, *settings.secret_key_fallbacks)]
+        salt = delimited(_PURPOSE, settings.salt.encode(), settings.cookie_name.encode()).decode("latin-1")
+        self._signer = PreparedSigner(keys, salt, "sha256")
+        # What authentic proof cookies say, by their texts: a browser sends one with every request.
+        self._kept: OrderedDict[str, tuple[str, int]] = OrderedDict()
+
+    def name_of(self, basis: bytes, principal: str) -> str:
+        """A name for a principal's session that ``basis`` identifies; the same one whoever makes it."""
+        signed = delimited(_NAME.encode(), basis, principal.encode())
+        return self._signer.get_signature(signed)[: NAME_SIZE * 4 // 3].decode()
+
+    def challenge(self, now: int, purpose: str, *belongs_to: str) -> str:
+        """A challenge for :data:`REGISTER` or :data:`REFRESH`."""
+        return f"{now}.{self._signature(now, purpose, *belongs_to)}"
+
+    def issued(self, challenge: str, purpose: str, *belongs_to: str) -> int | None:
+        """Unix time at which a challenge was made for just that; None where it was not."""
+        match = _STAMP.fullmatch(challenge)
+        if match is None or not self._is_right(match[1], match[2], purpose, *belongs_to):
+            return None
+        return int(match[1])
+
+    def prove(self, now: int, value: str) -> str:
+        """The proof cookie's text for a session with this value in its metadata."""
+        subject = subject_of(value)
+        return f"{subject}.{now}.{self._signature(now, _PROOF, subject)}"
+
+    def proven(self, text: str) -> tuple[str, int] | None:
+        """What an authentic proof cookie says: its subject, and the Unix time at which it was made; None: it is not."""
+        kept = self._kept.get(text)
+        if kept is None:
+            match = _PROOF_COOKIE.fullmatch(text)
+            if match is None or not self._is_right(match[2], match[3], _PROOF, match[1]):
+                return None
+            kept = self._kept[text] = match[1], int(match[2])
+            if len(self._kept) > _MAX_KEPT:
+                self._kept.popitem(last=False)
+        return kept
+
+    def _signature(self, now: int, *context: str) -> str:
+        return self._signer.get_signature(_signed(str(now), context)).decode()
+
+    def _is_right(self, stamp: str, signature: str, *context: str) -> bool:
+        return self._signer.verify_signature(_signed(stamp, context), signature)
+
+
+def subject_of(value: str) -> str:
+    """What a proof cookie says of a session: all of a short key, from which a session that lost it gets it back."""
+    return value if len(value) <= _LONGEST_SUBJECT else hashlib.sha256(value.encode()).hexdigest()
+
+
+def _signed(stamp: str, context: tuple[str, ...]) -> bytes:
+    return delimited(stamp.encode(), *(part.encode() for part in context))
