@@ -11,7 +11,12 @@ from session_mw.exceptions import BadToken
 
 logger = logging.getLogger("session_mw")
 
-_LEVELS = {"expired": logging.DEBUG, "bad_payload": logging.WARNING, "ambiguous": logging.WARNING, "unproven": logging.WARNING}
+_LEVELS = {
+    "expired": logging.DEBUG,
+    "bad_payload": logging.WARNING,
+    "ambiguous": logging.WARNING,
+    "unproven": logging.WARNING,
+}
 
 
 class RejectionLog:

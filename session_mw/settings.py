@@ -233,7 +233,9 @@ class Settings:
         if self.device_bound is False:
             return
         if self.secret_key is None:
-            raise ConfigurationError("device_bound needs a secret_key, with a store too: it signs what browsers are asked")
+            raise ConfigurationError(
+                "device_bound needs a secret_key, with a store too: it signs what browsers are asked"
+            )
         if self.cookie_name.lower().startswith("__host-http-"):
             raise ConfigurationError(
                 f"device_bound: browsers bind no cookie named __Host-Http-...; choose another cookie_name than "

@@ -77,7 +77,7 @@ class CookieBackend:
 
     def _fresh(self, now: int) -> CookieState:
         """The state of a session that begins."""
-        state = CookieState()
+        state: CookieState = CookieState()
         state.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
         return state
 

@@ -115,7 +115,7 @@ class RevocableBackend(CookieBackend):
         return fresh, {}
 
     def _fresh(self, now: int) -> RevocableState:
-        state = RevocableState()
+        state: RevocableState = RevocableState()
         state.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
         state.found(_NO_FACTS)
         return state

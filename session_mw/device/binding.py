@@ -1,9 +1,11 @@
 """What a session is bound to, as it stands in the session's metadata.
 
-    AbCdEfGhIjKlMnOp.A2E0...     the session's name and, behind a dot, the public key
+    AbCdEfGhIjKlMnOp                          the session's name; it is not bound yet
+    AbCdEfGhIjKlMnOp.A2E0...                  the name and the device's public key: a session in a cookie
+    AbCdEfGhIjKlMnOp.A2E0....1700000000       and when it was bound: a stored session
 
-Before it is bound there is only the name. It is what a challenge for a registration and a proof cookie are bound to, and
-it stays where an id would change or does not exist: a session in a cookie has none.
+Challenges for a registration, and proof cookies, are bound to the name. It stays where an id changes, and sessions in
+cookies have it too.
 """
 
 from __future__ import annotations
@@ -21,41 +23,57 @@ ES256 = "ES256"
 RS256 = "RS256"
 ES256_KEY = 44
 """Characters of a compressed point of P-256 as base64url: 33 bytes."""
-IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{22}")
-"""What :func:`identifier_of` makes."""
 NAME_SIZE = 12
 """Bytes of a session's name; 16 characters of base64url."""
+IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{22}")
+"""What :attr:`Binding.session_identifier` looks like."""
 
 
 class Binding(NamedTuple):
     """What a session is bound to."""
 
-    session_identifier: str
-    """What the browser calls the session; it is made of the key, and stays when the session's id changes."""
-    algorithm: str
-    """With which the device signs: ``ES256`` or ``RS256``."""
+    name: str
+    """The session's name; it is the server's alone."""
     key: str
     """The public key as base64url: a compressed point of P-256, or an RSA key's modulus."""
+    since: int | None = None
+    """Unix time at which it was bound; None: it is not known, as of sessions in cookies."""
+
+    @property
+    def session_identifier(self) -> str:
+        """What the browser calls the session. It stays when the session's id changes.
+
+        It is made of the key: where a browser registers twice at once, each key has a name, and the one that does
+        not stand in the session ends at its next refresh.
+        """
+        return b64encode(hashlib.sha256(self.key.encode()).digest()[:16])
+
+    @property
+    def algorithm(self) -> str:
+        """With which the device signs: ``ES256`` or ``RS256``."""
+        return algorithm_of(self.key)
+
+    @property
+    def subject(self) -> str:
+        """What a proof cookie says: all of a short key, from which a session that lost it gets it back."""
+        key = self.key if len(self.key) == ES256_KEY else hashlib.sha256(self.key.encode()).hexdigest()
+        return f"{self.name}.{key}"
+
+
+def read_binding(value: str) -> Binding | None:
+    """What stands in a session's metadata; None where it is only a name, or nothing."""
+    name, key, since = (*value.split("."), "", "")[:3]
+    return Binding(name, key, int(since) if since else None) if key else None
 
 
 def binding_in(metadata: Mapping[str, Any]) -> Binding | None:
     """What a session with these metadata is bound to; None: to nothing."""
-    key = metadata.get(DEVICE, "").partition(".")[2]
-    return None if not key else Binding(identifier_of(key), algorithm_of(key), key)
+    return read_binding(metadata.get(DEVICE, ""))
 
 
 def binding_of(session: Session) -> Binding | None:
     """What a session is bound to; None: to nothing, or it does not count in this request."""
     return binding_in(session._touch().metadata)
-
-
-def identifier_of(key: str) -> str:
-    """The name of the session of a key, which the browser gets.
-
-    Two browsers' windows may register at the same time, each with a key of its own. Each gets a name of its own then,
-    and the one whose key does not stand in the session ends by itself at its next refresh.
-    """
-    return b64encode(hashlib.sha256(key.encode()).digest()[:16])
 
 
 def algorithm_of(key: str) -> str:

@@ -1,8 +1,9 @@
 """Judges sessions that are bound to a device, and offers browsers to bind those that are somebody's.
 
-    a session that is somebody's, read or written over https
-      not bound   → the response offers a registration
-      bound       → it counts only with a proof cookie that was made for it a short time ago
+Of a session that is somebody's, read or written over https:
+
+    it is not bound    the response offers a registration
+    it is bound        it counts only with a proof cookie that was made for it a short time ago
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from session_mw.backends.kept_state import KeptState
 from session_mw.codecs.base64url import b64encode
 from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, SessionCookie, path_matches
 from session_mw.device import fields
-from session_mw.device.binding import ES256, NAME_SIZE, RS256
+from session_mw.device.binding import ES256, NAME_SIZE, RS256, Binding, binding_in, read_binding
 from session_mw.device.endpoints import REGISTER_PATH, Endpoints
-from session_mw.device.tokens import REGISTER, DeviceTokens, subject_of
+from session_mw.device.tokens import REGISTER, DeviceTokens
 from session_mw.exceptions import CookieTooLarge
 from session_mw.lazy_dict import FORCED, OPEN
 from session_mw.manager import SessionManager
@@ -27,12 +28,19 @@ from session_mw.notices import Notices
 from session_mw.rejections import RejectionLog
 from session_mw.session import Session
 from session_mw.settings import Settings
-from session_mw.state import DEVICE, END, Outcome, SessionState, is_bound
+from session_mw.state import DEVICE, END, KEEP, VARIES, Outcome, SessionState
 
 SUFFIX = "-proof"
+UNDER_WAY = 10
+"""Seconds after a registration in which requests come that were sent before the browser had a proof cookie."""
 
 _ROOM_FOR_KEY = 64
 """Bytes by which a token grows that gets a key."""
+_SETTLED = 30
+"""Seconds after which a page has registered, if its browser can."""
+_PAGES = ("document", "iframe", "frame")
+_SCRIPTS = "empty"
+"""What ``Sec-Fetch-Dest`` says of pages, and of what scripts ask for (Fetch Metadata, W3C)."""
 # Inside a text a quotation mark would have a backslash before it; but the key may be one of a nested dict.
 _VALUES = re.compile(rb'"_dbsc":"([A-Za-z0-9._-]+)"')
 
@@ -79,14 +87,31 @@ class DeviceGuard:
         """What the middleware calls first in each request."""
         return Endpoints(self, sessions)
 
+    def proofs(self, session: Session) -> list[tuple[str, int]]:
+        """The subjects of the request's proof cookies that hold, and the Unix times until which they do."""
+        now, found = int(time.time()), []
+        for text in self.proof_cookie.values(session._header)[:MAX_CANDIDATES]:
+            proven = self.tokens.proven(text)
+            # Another server's clock may be ahead.
+            if proven is not None and -self._leeway <= now - proven[1] <= self._lifetime:
+                found.append((proven[0], proven[1] + self._lifetime))
+        return found
+
+    def proven_until(self, session: Session, binding: Binding) -> int | None:
+        """Unix time until which the request's proof cookie holds for what is bound so; None: there is none."""
+        return max((until for subject, until in self.proofs(session) if subject == binding.subject), default=None)
+
+    # Judging
+
     def admits(
         self, session: Session, state: KeptState[Any], rejections: RejectionLog, logged: set[str] | None = None
     ) -> bool:
         """Whether the session is bound to no device, or the request brings the device's proof."""
-        value = state.metadata.get(DEVICE, "")
-        if "." not in value or self.proven_until(session, value) is not None:
+        binding = binding_in(state.metadata)
+        if binding is None or self.proven_until(session, binding) is not None:
             return True
-        if session._environ is not None and self.endpoint in session._environ:
+        environ = session._environ or {}
+        if self.endpoint in environ or self._was_under_way(environ, session, binding):
             return True
         reports = self.settings.device_bound == "report"
         rejections.log("unproven", state.token, logged, verdict="would be refused" if reports else "refused")
@@ -96,62 +121,62 @@ class DeviceGuard:
         """The same of a payload that nobody reads; False where it has to be read."""
         if b"\\u00" in payload:
             return False
-        values = [value.decode() for value in _VALUES.findall(payload)]
-        return all("." not in value or self.proven_until(session, value) is not None for value in values)
+        bindings = [read_binding(value.decode()) for value in _VALUES.findall(payload)]
+        return all(one is None or self.proven_until(session, one) is not None for one in bindings)
 
-    def proven_until(self, session: Session, value: str) -> int | None:
-        """Unix time until which the request's proof cookie holds for a session with this value in its metadata.
+    def _was_under_way(self, environ: Mapping[str, Any], session: Session, binding: Binding) -> bool:
+        """Whether a page may have asked before its browser had the answer to the registration, a moment ago.
 
-        None: the request brings no such cookie, or it holds no more.
+        The scripts of a page begin to ask while the browser registers. Who says so untruly gains some seconds.
         """
-        subject, now = subject_of(value), int(time.time())
-        for text in self.proof_cookie.values(session._header)[:MAX_CANDIDATES]:
-            proven = self.tokens.proven(text)
-            # Another server's clock may be ahead.
-            if proven is not None and proven[0] == subject and -self._leeway <= now - proven[1] <= self._lifetime:
-                return proven[1] + self._lifetime
-        return None
+        if binding.since is None or environ.get("HTTP_SEC_FETCH_SITE") != "same-origin":
+            return False
+        age = int(time.time()) - binding.since
+        return -self._leeway <= age <= UNDER_WAY and not self.proof_cookie.values(session._header)
+
+    # Saving
 
     def save(self, session: Session, state: SessionState) -> Outcome:
         """Save the session; one that is somebody's and not bound yet gets a name, and the response an offer."""
         if not isinstance(state, KeptState):
             return state.save(session)
-        ends = state.intent == END
-        if state.principal is None or is_bound(state.metadata):
-            outcome = state.save(session)
-        else:
-            outcome = self._save_unbound(session, state)
-        if ends and len(outcome.headers) > 1 and self.proof_cookie.values(session._header):
-            gone = "Set-Cookie", self.proof_cookie.delete(True)
-            return Outcome((*outcome.headers, gone), outcome.refresh_only, outcome.offers)
+        ends, is_offered = state.intent == END, state.principal is not None and not state.device_bound
+        outcome: Outcome = self._save_unbound(session, state) if is_offered else state.save(session)
+        if (ends and len(outcome.headers) > 1) or (state.rejected and session._phase == OPEN):
+            return self._without_proof(session, outcome)
         return outcome
 
     def name_of(self, state: KeptState[Any]) -> str:
         """The name of a session that is somebody's: what it is bound by, also while it has no id."""
-        name = state.metadata.get(DEVICE, "").partition(".")[0]
+        name: str = state.metadata.get(DEVICE, "").partition(".")[0]
         if name:
             return name
         if not state.token or state.intent == END:
             return b64encode(secrets.token_bytes(NAME_SIZE))
-        # It was begun before it could be bound. Requests that come at the same time find the same name.
+        # It began before it could be bound. Requests that come at the same time give it the same name.
         return self.tokens.name_of(state.saved_id.encode() or state.payload, state.principal or "")
 
-    def restored(self, session: Session, name: str) -> str:
-        """What an unbound session in a cookie was bound to by its proof cookie; empty where that says nothing.
+    def restored(self, session: Session, name: str) -> Binding | None:
+        """What an unbound session in a cookie was bound to, by its proof cookie; None where that says nothing.
 
         An answer to a request that was sent before the registration has replaced the cookie by one without a key.
         """
         if self._is_in_cookies:
-            for text in self.proof_cookie.values(session._header)[:MAX_CANDIDATES]:
-                value = text.rpartition(".")[0].rpartition(".")[0]
-                if value.startswith(f"{name}.") and self.proven_until(session, value) is not None:
-                    return value
-        return ""
+            for subject, _ in self.proofs(session):
+                if subject.startswith(f"{name}."):
+                    return read_binding(subject)
+        return None
+
+    def value_of(self, name: str, key: str) -> str:
+        """What stands in the metadata of a session that is bound now."""
+        return f"{name}.{key}" if self._is_in_cookies else f"{name}.{key}.{int(time.time())}"
 
     def _save_unbound(self, session: Session, state: KeptState[Any]) -> Outcome:
+        begins = not state.token or state.intent != KEEP
         former, changes, name = state.metadata.get(DEVICE), session._changes, self.name_of(state)
-        if value := self.restored(session, name):
-            state.set_metadata(DEVICE, value)
+        binding = self.restored(session, name)
+        if binding is not None:
+            state.set_metadata(DEVICE, self.value_of(name, binding.key))
             session._changes = FORCED
         elif changes:
             state.set_metadata(DEVICE, name)
@@ -164,17 +189,23 @@ class DeviceGuard:
             state.set_metadata(DEVICE, former)
             session._changes = changes
             outcome = state.save(session)
-        return outcome if value else self._with_offer(session, state, outcome)
+        return outcome if binding is not None else self._with_offer(session, state, outcome, begins)
 
-    def _with_offer(self, session: Session, state: KeptState[Any], outcome: Outcome) -> Outcome:
-        """What is asked of the response, with the offer to register a device."""
-        root = None if session._environ is None else session._environ.get(self.root)
-        if root is None or not state.token or session._phase != OPEN:
+    def _with_offer(self, session: Session, state: KeptState[Any], outcome: Outcome, begins: bool) -> Outcome:
+        """What is asked of the response, with the offer to register a device.
+
+        Args:
+            begins: Whether the session begins, or has got a new id: somebody has just logged in.
+        """
+        environ = session._environ or {}
+        if self.root not in environ or not state.token or session._phase != OPEN:
             return outcome
         if not session._https:
             self._notices.device_over_http(session)
             return outcome
-        path = fields.url_path(root + self.settings.device_path + REGISTER_PATH)
+        if not self._can_register(environ, begins or int(time.time()) - state.created >= _SETTLED):
+            return outcome
+        path = fields.url_path(environ[self.root] + self.settings.device_path + REGISTER_PATH)
         if not path_matches(self._cookie.path, path):
             self._notices.device_path(path)
             return outcome
@@ -183,3 +214,26 @@ class DeviceGuard:
         challenge = self.tokens.challenge(int(time.time()), REGISTER, self.name_of(state))
         offer = "Secure-Session-Registration", fields.registration(self.algorithms, path, challenge)
         return Outcome(outcome.headers, outcome.refresh_only, (offer,))
+
+    def _can_register(self, environ: Mapping[str, Any], from_scripts: bool) -> bool:
+        """Whether an offer makes sense, by what the browser says of the request.
+
+        A browser registers once for each offer, at the same time, and signs only so often in ten minutes. So the many
+        requests that belong to one page get none.
+        """
+        destination = environ.get("HTTP_SEC_FETCH_DEST", "document")
+        if destination not in _PAGES and not (destination == _SCRIPTS and from_scripts):
+            return False
+        # It would send no cookie: its POST counts as the other site's.
+        return environ.get("HTTP_SEC_FETCH_SITE") != "cross-site" or self.settings.cookie_samesite == "None"
+
+    def _without_proof(self, session: Session, outcome: Outcome) -> Outcome:
+        """What is asked of the response, with a deletion of a proof cookie that is of no use.
+
+        As long as the browser has one, it does not make another: that of a former session, or of the other key where
+        a browser has registered twice at once.
+        """
+        if not self.proofs(session):
+            return outcome
+        headers = outcome.headers or VARIES.headers
+        return Outcome((*headers, ("Set-Cookie", self.proof_cookie.delete(True))), outcome.refresh_only, outcome.offers)

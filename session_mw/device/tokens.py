@@ -3,14 +3,12 @@
     challenge        time "." signature
     proof cookie     subject "." time "." signature
 
-``time`` is Unix time in decimal digits. The signature is HMAC-SHA256 under the secret keys of what the text is for and
-belongs to; nothing is kept of it. ``subject`` is what stands in the session's metadata (:mod:`.binding`), or the hash of
-it where that is long.
+``time`` is Unix time in decimal digits. The signature is HMAC-SHA256 under the secret keys, of what the text is for and
+belongs to; nothing is kept. ``subject`` is :attr:`.Binding.subject`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import OrderedDict
 from typing import Final
@@ -28,9 +26,9 @@ _NAME: Final = "name"
 
 _PURPOSE = b"session_mw device"
 _STAMP = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
-_PROOF_COOKIE = re.compile(r"([A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{44}|[0-9a-f]{64})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
-_LONGEST_SUBJECT = 64
-"""Characters. What belongs to a key of P-256 has 61."""
+_PROOF_COOKIE = re.compile(
+    r"([A-Za-z0-9_-]{16}\.(?:[A-Za-z0-9_-]{44}|[0-9a-f]{64}))\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})"
+)
 _MAX_KEPT = 256
 
 
@@ -64,9 +62,8 @@ class DeviceTokens:
             return None
         return int(match[1])
 
-    def prove(self, now: int, value: str) -> str:
-        """The proof cookie's text for a session with this value in its metadata."""
-        subject = subject_of(value)
+    def prove(self, now: int, subject: str) -> str:
+        """The proof cookie's text."""
         return f"{subject}.{now}.{self._signature(now, _PROOF, subject)}"
 
     def proven(self, text: str) -> tuple[str, int] | None:
@@ -86,11 +83,6 @@ class DeviceTokens:
 
     def _is_right(self, stamp: str, signature: str, *context: str) -> bool:
         return self._signer.verify_signature(_signed(stamp, context), signature)
-
-
-def subject_of(value: str) -> str:
-    """What a proof cookie says of a session: all of a short key, from which a session that lost it gets it back."""
-    return value if len(value) <= _LONGEST_SUBJECT else hashlib.sha256(value.encode()).hexdigest()
 
 
 def _signed(stamp: str, context: tuple[str, ...]) -> bytes:

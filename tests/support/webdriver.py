@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
@@ -21,33 +23,44 @@ _ARGUMENTS = [
     "--disable-dev-shm-usage",
     "--disable-background-networking",
     "--no-first-run",
-    "--ignore-certificate-errors",
     # names of several sites, all on loopback; nothing else is ever looked up
     f"--host-resolver-rules=MAP *.test {HOST}, MAP * ~NOTFOUND, EXCLUDE {HOST}",
 ]
 
 
 class Browser:
-    """Chromium with a fresh profile."""
+    """Chromium with a fresh profile.
 
-    def __init__(self) -> None:
+    Args:
+        arguments: More of Chromium's.
+        profile: A directory to keep the profile in; None: one that goes with the browser.
+        home: Where Chromium looks for certificates that it trusts; None: it takes any certificate.
+    """
+
+    def __init__(self, *arguments: str, profile: Path | None = None, home: Path | None = None) -> None:
         driver = shutil.which("chromedriver") or missing("chromedriver (Debian: chromium-driver)")
         chromium = shutil.which("chromium") or missing("chromium (Debian: chromium)")
-        self._profile = tempfile.mkdtemp(prefix="session-mw-browser-")
+        self._temporary = tempfile.mkdtemp(prefix="session-mw-browser-")
         port = free_port()
         # a proxy of the environment is not for loopback
         self._open = build_opener(ProxyHandler({})).open
-        self._driver = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL)
+        environment = os.environ if home is None else {**os.environ, "HOME": str(home)}
+        self._driver = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL, env=environment)
         self._root = f"http://{HOST}:{port}"
         try:
             wait_until(self._is_up, "chromedriver does not answer")
             options = {
                 "binary": chromium,
-                "args": [*_ARGUMENTS, f"--user-data-dir={self._profile}"],
+                "args": [
+                    *_ARGUMENTS,
+                    *(["--ignore-certificate-errors"] if home is None else []),
+                    *arguments,
+                    f"--user-data-dir={profile or self._temporary}",
+                ],
                 # Debian's Chromium blocks the cookies of frames from other sites unless it is told not to
                 "prefs": {"profile": {"cookie_controls_mode": 0, "block_third_party_cookies": False}},
             }
-            wanted = {"browserName": "chrome", "acceptInsecureCerts": True, "goog:chromeOptions": options}
+            wanted = {"browserName": "chrome", "acceptInsecureCerts": home is None, "goog:chromeOptions": options}
             answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
             self._root += f"/session/{answer['sessionId']}"
         except BaseException:
@@ -99,6 +112,9 @@ class Browser:
         kept: list[dict[str, Any]] = self._devtools("Network.getAllCookies")["cookies"]
         return kept
 
+    def forget_cookie(self, name: str, url: str) -> None:
+        self._devtools("Network.deleteCookies", name=name, url=url)
+
     def forget_cookies(self) -> None:
         self._devtools("Network.clearBrowserCookies")
 
@@ -108,8 +124,8 @@ class Browser:
         finally:
             self._end()
 
-    def _devtools(self, command: str) -> Any:
-        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": {}})
+    def _devtools(self, command: str, **parameters: Any) -> Any:
+        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def _find(self, selector: str) -> str:
         found = self._call("POST", "/element", {"using": "css selector", "value": selector})
@@ -135,4 +151,4 @@ class Browser:
     def _end(self) -> None:
         self._driver.terminate()
         self._driver.wait()
-        shutil.rmtree(self._profile, ignore_errors=True)
+        shutil.rmtree(self._temporary, ignore_errors=True)
