@@ -108,7 +108,7 @@ class SessionManager:
             null._backend = self._backend
             return null
         header = environ.get("HTTP_COOKIE", "")
-        if self.cookie_name not in header:
+        if header and self.cookie_name not in header:
             header = ""
         session: Session = OpenedSession(UNTOUCHED)
         session._begin(self._backend, header, environ.get("wsgi.url_scheme") == "https", environ)

@@ -39,11 +39,10 @@ class RejectionLog:
         self.log(reason, token, logged)
         return reason
 
-    def log(self, reason: str, token: str, logged: set[str] | None = None, *, verdict: str = "refused") -> None:
+    def log(self, reason: str, token: str, logged: set[str] | None = None) -> None:
         """Log that a cookie's value was rejected for a reason in one word.
 
         Args:
-            verdict: What was done instead, where it was not rejected.
             logged: The reasons that were logged for the request, of which each gets one line: a client may send
                 thousands of values. None: it sent only one.
         """
@@ -55,7 +54,14 @@ class RejectionLog:
         if logger.isEnabledFor(level):
             if reason == "bad_signature" and self._shape and not self._shape.fullmatch(token):
                 reason = "malformed"
-            logger.log(level, "session cookie %s: %s (fingerprint %s)", verdict, reason, self._fingerprint(token))
+            logger.log(level, "session cookie refused: %s (fingerprint %s)", reason, self._fingerprint(token))
+
+    def would_reject(self, reason: str, token: str) -> None:
+        """Log that a cookie's value was accepted only because what would reject it is being tried."""
+        level = _LEVELS.get(reason, logging.INFO)
+        if logger.isEnabledFor(level):
+            fingerprint = self._fingerprint(token)
+            logger.log(level, "session cookie would be refused: %s (fingerprint %s)", reason, fingerprint)
 
     def old_key(self, token: str, what: str = "session cookie") -> None:
         """Log that a cookie, or a stored session, was accepted because a fallback key opens it."""

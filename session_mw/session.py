@@ -13,12 +13,12 @@ from session_mw.foreign_names import ForeignNames
 from session_mw.lazy_dict import EXPOSED, OPEN, UNCHANGED, UNTOUCHED, LazyDict
 from session_mw.secret_keys import has_bytes
 from session_mw.state import (
-    DEVICE,
     LABEL,
     LIFETIME,
     MAX_LABEL,
     MAX_OWN_LIFETIME,
     PRINCIPAL,
+    SIGNER,
     Backend,
     NullBackend,
     SessionState,
@@ -195,7 +195,7 @@ class Session(LazyDict, ForeignNames):
         self._wrote()
         if value != state.principal:
             # The device is the former principal's.
-            state.set_metadata(DEVICE, None)
+            state.set_metadata(SIGNER, None)
         state.set_metadata(PRINCIPAL, value)
 
     @property

@@ -49,11 +49,11 @@ MAX_LABEL: Final = 200
 COMPANION: Final = "_companion"
 """The store's key of another record that ends with the session."""
 CREATED: Final = "_created"
-DEVICE: Final = "_dbsc"
-"""What a device's key is bound to: the session's name for it, and once it is bound a dot and the key."""
 LABEL: Final = "_label"
 LIFETIME: Final = "_lifetime"
 PRINCIPAL: Final = "_principal"
+SIGNER: Final = "_signer"
+"""A name for the session, and once it is bound to a device a dot and the device's key."""
 SID: Final = "_sid"
 """The id of a session in a cookie, where it is remembered which have ended."""
 SINCE: Final = "_since"
@@ -89,7 +89,7 @@ VARIES: Final = Outcome((VARY,))
 
 def is_bound(metadata: Mapping[str, Any]) -> bool:
     """Whether a session with these metadata is bound to a device's key."""
-    return "." in metadata.get(DEVICE, "")
+    return "." in metadata.get(SIGNER, "")
 
 
 def told(cookies: list[str], refresh_only: bool = False) -> Outcome:

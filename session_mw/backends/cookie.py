@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from session_mw.backends.kept_state import Guard, KeptState
+from session_mw.backends.known_payloads import KnownPayloads
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import pack, unpack
 from session_mw.backends.token_cache import TokenCache
@@ -58,6 +59,7 @@ class CookieBackend:
         self.refresh = refresh
         self.notices = notices
         self.guard = guard
+        self._known = None if guard is None else KnownPayloads(serializer)
         # Whether an authentic session may be rejected all the same.
         self.judges = guard is not None
         self.keeps_created = lifetimes.absolute is not None and not codec.carries_created
@@ -67,7 +69,9 @@ class CookieBackend:
     def load(self, session: Session) -> tuple[CookieState, dict[str, Any]]:
         """The one token in the Cookie header that can be trusted, if there is one: its state and its data."""
         now = int(time.time())
-        tokens = self._candidates(session._header)
+        tokens = self.cookie.values(session._header)
+        if len(tokens) > 1:
+            tokens = self._shaped(tokens, session._header)
         if len(tokens) == 1:
             found = self._find(tokens[0], now)
             if found is not None:
@@ -95,7 +99,9 @@ class CookieBackend:
         """Refresh a permanent session that nobody looked at; it stays unlooked at."""
         if session._refreshed or not self.refresh:
             return SILENT
-        tokens = self._candidates(session._header)
+        tokens = self.cookie.values(session._header)
+        if len(tokens) > 1:
+            tokens = self._shaped(tokens, session._header)
         if not tokens:
             return SILENT
         if len(tokens) == 1 and (outcome := self._refresh_unread(session, tokens[0])) is not None:
@@ -113,10 +119,8 @@ class CookieBackend:
         """Whether the session with this payload may be refreshed unread."""
         return self.guard is None or self.guard.admits_unread(session, payload)
 
-    def _candidates(self, header: str) -> list[str]:
-        values = self.cookie.values(header)
-        if len(values) < 2:
-            return values
+    def _shaped(self, values: list[str], header: str) -> list[str]:
+        """Those of several values that look like tokens."""
         shape = self.codec.shape
         tokens = [value for value in values if len(value) <= MAX_COOKIE and shape.fullmatch(value)]
         if len(tokens) < len(values):
@@ -142,7 +146,8 @@ class CookieBackend:
         # than an empty session.
         try:
             payload, written, created, current = self.tokens.open(token)
-            data, metadata = unpack(self.serializer, payload)
+            known = self._known
+            data, metadata = unpack(self.serializer, payload) if known is None else known.unpack(payload)
             self.lifetimes.check_written(written, now, metadata.get(LIFETIME))
             created = metadata.get(CREATED, written if created is None else created)
             self.lifetimes.check_created(created, now)

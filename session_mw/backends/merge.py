@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from session_mw.protocols import Serializer
-from session_mw.state import DEVICE, is_bound
+from session_mw.state import SIGNER, is_bound
 
 
 def merge(
@@ -38,10 +38,10 @@ def merge_metadata(
 ) -> dict[str, Any]:
     """As :func:`merge`; but once a session is bound to a device, it stays so, and the first device wins."""
     merged = merge(serializer, base, mine, newer)
-    own, theirs = mine.get(DEVICE, ""), newer.get(DEVICE, "")
+    own, theirs = mine.get(SIGNER, ""), newer.get(SIGNER, "")
     # Under another name it is another session: the principal has changed.
     if is_bound(newer) and own.partition(".")[0] == theirs.partition(".")[0]:
-        merged[DEVICE] = theirs
+        merged[SIGNER] = theirs
     return merged
 
 

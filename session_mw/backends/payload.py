@@ -12,7 +12,6 @@ from session_mw.secret_keys import has_bytes
 from session_mw.state import (
     COMPANION,
     CREATED,
-    DEVICE,
     LABEL,
     LIFETIME,
     MAX_LABEL,
@@ -20,6 +19,7 @@ from session_mw.state import (
     NO_METADATA,
     PRINCIPAL,
     SID,
+    SIGNER,
     SINCE,
 )
 from session_mw.stores.session_ids import is_key
@@ -27,7 +27,7 @@ from session_mw.stores.session_ids import is_key
 MAX_TIME = 10**12
 """Unix times are below; a record has 12 digits for one."""
 # A name of 12 bytes; a point of P-256 (33 bytes), or the modulus of an RSA key of 2048 to 4096 bits; Unix time.
-_DEVICE = re.compile(r"[A-Za-z0-9_-]{16}(?:\.[A-Za-z0-9_-]{44,683}(?:\.[0-9]{1,12})?)?")
+_SIGNER = re.compile(r"[A-Za-z0-9_-]{16}(?:\.[A-Za-z0-9_-]{44,683}(?:\.[0-9]{1,12})?)?")
 
 
 def _is_text(value: Any) -> bool:
@@ -54,14 +54,14 @@ def _is_companion(value: Any) -> bool:
     return type(value) is str and is_key(value)
 
 
-def _is_device(value: Any) -> bool:
-    return type(value) is str and _DEVICE.fullmatch(value) is not None
+def _is_signer(value: Any) -> bool:
+    return type(value) is str and _SIGNER.fullmatch(value) is not None
 
 
 METADATA: Mapping[str, Callable[[Any], bool]] = {
     COMPANION: _is_companion,
     CREATED: _is_time,
-    DEVICE: _is_device,
+    SIGNER: _is_signer,
     LABEL: _is_label,
     LIFETIME: _is_lifetime,
     PRINCIPAL: _is_principal,

@@ -85,7 +85,9 @@ class RevocableBackend(CookieBackend):
         """
         clock = time.time()
         now = int(clock)
-        tokens = self._candidates(session._header)
+        tokens = self.cookie.values(session._header)
+        if len(tokens) > 1:
+            tokens = self._shaped(tokens, session._header)
         revocations, found, is_late = self.revocations, [], False
         logged: set[str] | None = None if len(tokens) == 1 else set()
         for token in tokens if len(tokens) <= MAX_CANDIDATES else ():

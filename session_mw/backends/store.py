@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from session_mw.backends.kept_state import Guard
+from session_mw.backends.known_payloads import KnownPayloads
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import unpack
 from session_mw.backends.principals import SessionInfo
@@ -69,6 +70,7 @@ class StoreBackend:
         self.notices = notices
         self.endings = endings
         self.guard = guard
+        self._known = None if guard is None else KnownPayloads(serializer)
         self.is_indexed = is_indexed(store)
         self._rejections = RejectionLog()
         self._showed_at = -_SECONDS_BETWEEN_TRACEBACKS
@@ -127,7 +129,8 @@ class StoreBackend:
                 return None
             sealed_head, sealed = split(record)
             payload = self.records.unseal(token, key, sealed)
-            data, metadata = unpack(self.serializer, payload)
+            known = self._known
+            data, metadata = unpack(self.serializer, payload) if known is None else known.unpack(payload)
             created = metadata.get(CREATED)
             if created is None:
                 raise BadToken("bad_payload")

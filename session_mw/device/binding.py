@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from session_mw.codecs.base64url import b64encode
 from session_mw.session import Session
-from session_mw.state import DEVICE
+from session_mw.state import SIGNER
 
 ES256 = "ES256"
 RS256 = "RS256"
@@ -68,7 +68,7 @@ def read_binding(value: str) -> Binding | None:
 
 def binding_in(metadata: Mapping[str, Any]) -> Binding | None:
     """What a session with these metadata is bound to; None: to nothing."""
-    return read_binding(metadata.get(DEVICE, ""))
+    return read_binding(metadata.get(SIGNER, ""))
 
 
 def binding_of(session: Session) -> Binding | None:

@@ -25,7 +25,7 @@ from session_mw.headers import with_session_headers
 from session_mw.lazy_dict import SENT
 from session_mw.manager import SessionManager
 from session_mw.session import Session
-from session_mw.state import DEVICE, VARIES, Header, Outcome
+from session_mw.state import SIGNER, VARIES, Header, Outcome
 
 if TYPE_CHECKING:
     from session_mw.device.guard import DeviceGuard
@@ -90,22 +90,23 @@ class Endpoints:
         self._reloads = guard.settings.device_bound is True
         self._actions = {self._path + REGISTER_PATH: self._register, self._path + REFRESH_PATH: self._refresh}
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes] | None:
+    def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes] | None:
         """Answer what is sent to one of the paths; None: the request is the application's.
 
         Raises:
             StoreError: The store does not answer; a browser takes a 5xx for something that passes.
         """
-        environ.setdefault(self._guard.root, environ.get("SCRIPT_NAME", ""))
+        if environ.get("SCRIPT_NAME"):
+            environ.setdefault(self._guard.root, environ["SCRIPT_NAME"])
         if "HTTP_SECURE_SESSION_SKIPPED" in environ:
             reasons = fields.read_skipped(environ["HTTP_SECURE_SESSION_SKIPPED"])
             logger.info(
                 "a browser says that it sends no proof of its device: %s", ", ".join(reasons) or "another reason"
             )
-        action = self._actions.get(environ.get("PATH_INFO", ""))
-        if action is not None:
-            status, headers, body = self._answer(environ, action)
-        elif environ.get("HTTP_SEC_FETCH_SITE") in _ELSEWHERE and self._has_to_reload(environ):
+        path = environ.get("PATH_INFO")
+        if path in self._actions:
+            status, headers, body = self._answer(environ, self._actions[path])
+        elif "HTTP_SEC_FETCH_SITE" in environ and self._has_to_reload(environ):
             status, headers, body = "200 OK", [*_RELOADING_HEADERS], _RELOADING
         else:
             return None
@@ -148,7 +149,7 @@ class Endpoints:
             raise Refusal("400 Bad Request", f"the proof counts for nothing: {error}") from None
         if not self._is_young(self._tokens.issued(challenge, REGISTER, name), OFFER_LIFETIME):
             raise Refusal("403 Forbidden", "the challenge is of another session, or too old")
-        state.set_metadata(DEVICE, self._guard.value_of(name, key))
+        state.set_metadata(SIGNER, self._guard.value_of(name, key))
         session._wrote()
         if isinstance(state, RevocableState):
             # A copy of the cookie from before could be registered for another device.
@@ -171,7 +172,7 @@ class Endpoints:
         cookie = self._guard.proof_cookie
         instructions: dict[str, Any] = {
             "session_identifier": binding.session_identifier,
-            "refresh_url": fields.url_path(environ[self._guard.root] + self._path + REFRESH_PATH),
+            "refresh_url": fields.url_path(environ.get(self._guard.root, "") + self._path + REFRESH_PATH),
             "scope": {"include_site": False},
             "credentials": [{"type": "cookie", "name": cookie.name, "attributes": cookie.attributes(True)}],
         }
@@ -214,8 +215,10 @@ class Endpoints:
         Browsers make no proof for such a request. They do when the page itself asks for itself once more; without
         that its visitor would seem to be logged out.
         """
+        if environ["HTTP_SEC_FETCH_SITE"] not in _ELSEWHERE or not self._reloads:
+            return False
         is_page = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ.get("HTTP_SEC_FETCH_DEST") == "document"
-        if not self._reloads or not is_page or environ.get("REQUEST_METHOD") != "GET":
+        if not is_page or environ.get("REQUEST_METHOD") != "GET":
             return False
         session = self._opened(environ)
         if not session._header or self._guard.proofs(session):

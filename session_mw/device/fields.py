@@ -7,6 +7,7 @@ spellings are read. Their parameters say nothing, by the draft.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 MAX_FIELD = 4096
@@ -40,6 +41,7 @@ def challenge_for(identifier: str, challenge: str) -> str:
     return f'"{challenge}";id="{identifier}"'
 
 
+@lru_cache(maxsize=64)
 def url_path(path: str) -> str:
     """A path of the environ (PEP 3333: bytes as Latin-1) as URLs and quoted strings hold it."""
     return quote(path.encode("latin-1", "replace"), safe="/!$&'()*+,:=@~")

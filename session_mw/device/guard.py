@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from session_mw.backends.kept_state import KeptState
 from session_mw.codecs.base64url import b64encode
 from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, SessionCookie, path_matches
 from session_mw.device import fields
-from session_mw.device.binding import ES256, NAME_SIZE, RS256, Binding, binding_in, read_binding
+from session_mw.device.binding import ES256, NAME_SIZE, RS256, Binding, read_binding
 from session_mw.device.endpoints import REGISTER_PATH, Endpoints
 from session_mw.device.tokens import REGISTER, DeviceTokens
 from session_mw.exceptions import CookieTooLarge
@@ -28,7 +29,7 @@ from session_mw.notices import Notices
 from session_mw.rejections import RejectionLog
 from session_mw.session import Session
 from session_mw.settings import Settings
-from session_mw.state import DEVICE, END, KEEP, VARIES, Outcome, SessionState
+from session_mw.state import END, KEEP, SIGNER, VARIES, Outcome, SessionState
 
 SUFFIX = "-proof"
 UNDER_WAY = 10
@@ -41,8 +42,11 @@ _SETTLED = 30
 _PAGES = ("document", "iframe", "frame")
 _SCRIPTS = "empty"
 """What ``Sec-Fetch-Dest`` says of pages, and of what scripts ask for (Fetch Metadata, W3C)."""
-# Inside a text a quotation mark would have a backslash before it; but the key may be one of a nested dict.
-_VALUES = re.compile(rb'"_dbsc":"([A-Za-z0-9._-]+)"')
+_MAX_KEPT = 256
+_LONGEST_KEPT = 4096
+"""Characters of a Cookie header."""
+# A text of the application's would have backslashes before the quotation marks.
+_BOUND = re.compile(rb'"_signer":"[A-Za-z0-9_-]+\.')
 
 
 class DeviceGuard:
@@ -58,7 +62,7 @@ class DeviceGuard:
         tokens: Makes challenges and proof cookies, and knows them again.
         proof_cookie: The cookie that browsers keep for a short time only.
         algorithms: What devices may sign with.
-        root: The environ's key for the middleware's root as it was when the request came; dispatchers move it.
+        root: The environ's key for the middleware's root, if it has one, when the request came; dispatchers move it.
         endpoint: The environ's key that says that the request is for an endpoint, which asks for the proof itself.
     """
 
@@ -78,14 +82,21 @@ class DeviceGuard:
         self.algorithms: tuple[str, ...] = (ES256,) if settings.store is None else (ES256, RS256)
         self.root = f"session_mw.device.{settings.cookie_name}"
         self.endpoint = f"{self.root}.endpoint"
+        # An adapter that works alone answers no browser.
+        self._is_served = False
         self._is_in_cookies = settings.store is None
         self._cookie = cookie
         self._notices = notices
         self._lifetime, self._leeway = settings.proof_seconds, settings.leeway_seconds
+        # What was proven by Cookie headers, which browsers send again and again: the value in the metadata, the same
+        # as a payload has it, and the Unix times between which it holds.
+        self._proven: OrderedDict[str, tuple[str, bytes, int, int]] = OrderedDict()
+        cookie.remember_headers()
 
     def serve(self, sessions: SessionManager) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes] | None]:
         """What the middleware calls first in each request."""
-        return Endpoints(self, sessions)
+        self._is_served = True
+        return Endpoints(self, sessions).answer
 
     def proofs(self, session: Session) -> list[tuple[str, int]]:
         """The subjects of the request's proof cookies that hold, and the Unix times until which they do."""
@@ -107,22 +118,42 @@ class DeviceGuard:
         self, session: Session, state: KeptState[Any], rejections: RejectionLog, logged: set[str] | None = None
     ) -> bool:
         """Whether the session is bound to no device, or the request brings the device's proof."""
-        binding = binding_in(state.metadata)
-        if binding is None or self.proven_until(session, binding) is not None:
+        value = state.metadata.get(SIGNER)
+        if value is None or "." not in value:
             return True
-        environ = session._environ or {}
+        kept = self._proven.get(session._header)
+        if kept is not None and kept[0] == value and kept[2] <= time.time() <= kept[3]:
+            return True
+        return self._admits_bound(session, state, value, rejections, logged)
+
+    def _admits_bound(
+        self, session: Session, state: KeptState[Any], value: str, rejections: RejectionLog, logged: set[str] | None
+    ) -> bool:
+        binding, environ = read_binding(value), session._environ or {}
+        if binding is None:
+            return True
+        until = self.proven_until(session, binding)
+        if until is not None:
+            if len(session._header) <= _LONGEST_KEPT:
+                since = until - self._lifetime - self._leeway
+                self._proven[session._header] = value, f'"{SIGNER}":"{value}"'.encode(), since, until
+                if len(self._proven) > _MAX_KEPT:
+                    self._proven.popitem(last=False)
+            return True
         if self.endpoint in environ or self._was_under_way(environ, session, binding):
             return True
-        reports = self.settings.device_bound == "report"
-        rejections.log("unproven", state.token, logged, verdict="would be refused" if reports else "refused")
-        return reports
+        if self.settings.device_bound == "report":
+            rejections.would_reject("unproven", state.token)
+            return True
+        rejections.log("unproven", state.token, logged)
+        return False
 
     def admits_unread(self, session: Session, payload: bytes) -> bool:
         """The same of a payload that nobody reads; False where it has to be read."""
-        if b"\\u00" in payload:
-            return False
-        bindings = [read_binding(value.decode()) for value in _VALUES.findall(payload)]
-        return all(one is None or self.proven_until(session, one) is not None for one in bindings)
+        kept = self._proven.get(session._header)
+        if kept is not None and kept[2] <= time.time() <= kept[3] and payload.find(kept[1]) >= 0:
+            return True
+        return _BOUND.search(payload) is None and payload.find(b"\\u00") < 0
 
     def _was_under_way(self, environ: Mapping[str, Any], session: Session, binding: Binding) -> bool:
         """Whether a page may have asked before its browser had the answer to the registration, a moment ago.
@@ -138,17 +169,17 @@ class DeviceGuard:
 
     def save(self, session: Session, state: SessionState) -> Outcome:
         """Save the session; one that is somebody's and not bound yet gets a name, and the response an offer."""
-        if not isinstance(state, KeptState):
+        if "." in state.metadata.get(SIGNER, "") or not isinstance(state, KeptState):
             return state.save(session)
-        ends, is_offered = state.intent == END, state.principal is not None and not state.device_bound
-        outcome: Outcome = self._save_unbound(session, state) if is_offered else state.save(session)
+        ends = state.intent == END
+        outcome: Outcome = state.save(session) if state.principal is None else self._save_unbound(session, state)
         if (ends and len(outcome.headers) > 1) or (state.rejected and session._phase == OPEN):
             return self._without_proof(session, outcome)
         return outcome
 
     def name_of(self, state: KeptState[Any]) -> str:
         """The name of a session that is somebody's: what it is bound by, also while it has no id."""
-        name: str = state.metadata.get(DEVICE, "").partition(".")[0]
+        name: str = state.metadata.get(SIGNER, "").partition(".")[0]
         if name:
             return name
         if not state.token or state.intent == END:
@@ -173,20 +204,20 @@ class DeviceGuard:
 
     def _save_unbound(self, session: Session, state: KeptState[Any]) -> Outcome:
         begins = not state.token or state.intent != KEEP
-        former, changes, name = state.metadata.get(DEVICE), session._changes, self.name_of(state)
+        former, changes, name = state.metadata.get(SIGNER), session._changes, self.name_of(state)
         binding = self.restored(session, name)
         if binding is not None:
-            state.set_metadata(DEVICE, self.value_of(name, binding.key))
+            state.set_metadata(SIGNER, self.value_of(name, binding.key))
             session._changes = FORCED
         elif changes:
-            state.set_metadata(DEVICE, name)
+            state.set_metadata(SIGNER, name)
         try:
             outcome = state.save(session)
         except CookieTooLarge:
-            if state.metadata.get(DEVICE) == former:
+            if state.metadata.get(SIGNER) == former:
                 raise
             # The application's data fit without what is ours.
-            state.set_metadata(DEVICE, former)
+            state.set_metadata(SIGNER, former)
             session._changes = changes
             outcome = state.save(session)
         return outcome if binding is not None else self._with_offer(session, state, outcome, begins)
@@ -198,14 +229,14 @@ class DeviceGuard:
             begins: Whether the session begins, or has got a new id: somebody has just logged in.
         """
         environ = session._environ or {}
-        if self.root not in environ or not state.token or session._phase != OPEN:
+        if not self._is_served or not state.token or session._phase != OPEN:
             return outcome
         if not session._https:
             self._notices.device_over_http(session)
             return outcome
         if not self._can_register(environ, begins or int(time.time()) - state.created >= _SETTLED):
             return outcome
-        path = fields.url_path(environ[self.root] + self.settings.device_path + REGISTER_PATH)
+        path = fields.url_path(environ.get(self.root, "") + self.settings.device_path + REGISTER_PATH)
         if not path_matches(self._cookie.path, path):
             self._notices.device_path(path)
             return outcome

@@ -10,7 +10,6 @@ belongs to; nothing is kept. ``subject`` is :attr:`.Binding.subject`.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from typing import Final
 
 from session_mw.codecs.records import delimited
@@ -22,14 +21,13 @@ from session_mw.settings import Settings
 REGISTER: Final = "register"
 REFRESH: Final = "refresh"
 _PROOF: Final = "proof"
-_NAME: Final = "name"
+_NAME: Final = b"name"
 
 _PURPOSE = b"session_mw device"
 _STAMP = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
 _PROOF_COOKIE = re.compile(
     r"([A-Za-z0-9_-]{16}\.(?:[A-Za-z0-9_-]{44}|[0-9a-f]{64}))\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})"
 )
-_MAX_KEPT = 256
 
 
 class DeviceTokens:
@@ -43,47 +41,39 @@ class DeviceTokens:
         keys = [key_bytes("secret_key", key) for key in (settings.secret_key, *settings.secret_key_fallbacks)]
         salt = delimited(_PURPOSE, settings.salt.encode(), settings.cookie_name.encode()).decode("latin-1")
         self._signer = PreparedSigner(keys, salt, "sha256")
-        # What authentic proof cookies say, by their texts: a browser sends one with every request.
-        self._kept: OrderedDict[str, tuple[str, int]] = OrderedDict()
 
     def name_of(self, basis: bytes, principal: str) -> str:
         """A name for a principal's session that ``basis`` identifies; the same one whoever makes it."""
-        signed = delimited(_NAME.encode(), basis, principal.encode())
-        return self._signer.get_signature(signed)[: NAME_SIZE * 4 // 3].decode()
+        return self._signer.get_signature(delimited(_NAME, basis, principal.encode()))[: NAME_SIZE * 4 // 3].decode()
 
-    def challenge(self, now: int, purpose: str, *belongs_to: str) -> str:
-        """A challenge for :data:`REGISTER` or :data:`REFRESH`."""
-        return f"{now}.{self._signature(now, purpose, *belongs_to)}"
+    def challenge(self, now: int, purpose: str, belongs_to: str) -> str:
+        """A challenge for :data:`REGISTER` or :data:`REFRESH`.
 
-    def issued(self, challenge: str, purpose: str, *belongs_to: str) -> int | None:
+        Args:
+            belongs_to: The session's name, or the identifier that the browser has; neither holds a space.
+        """
+        return f"{now}.{self._signature(purpose, belongs_to, now)}"
+
+    def issued(self, challenge: str, purpose: str, belongs_to: str) -> int | None:
         """Unix time at which a challenge was made for just that; None where it was not."""
         match = _STAMP.fullmatch(challenge)
-        if match is None or not self._is_right(match[1], match[2], purpose, *belongs_to):
+        if match is None or not self._is_right(match[2], purpose, belongs_to, match[1]):
             return None
         return int(match[1])
 
     def prove(self, now: int, subject: str) -> str:
         """The proof cookie's text."""
-        return f"{subject}.{now}.{self._signature(now, _PROOF, subject)}"
+        return f"{subject}.{now}.{self._signature(_PROOF, subject, now)}"
 
     def proven(self, text: str) -> tuple[str, int] | None:
         """What an authentic proof cookie says: its subject, and the Unix time at which it was made; None: it is not."""
-        kept = self._kept.get(text)
-        if kept is None:
-            match = _PROOF_COOKIE.fullmatch(text)
-            if match is None or not self._is_right(match[2], match[3], _PROOF, match[1]):
-                return None
-            kept = self._kept[text] = match[1], int(match[2])
-            if len(self._kept) > _MAX_KEPT:
-                self._kept.popitem(last=False)
-        return kept
+        match = _PROOF_COOKIE.fullmatch(text)
+        if match is None or not self._is_right(match[3], _PROOF, match[1], match[2]):
+            return None
+        return match[1], int(match[2])
 
-    def _signature(self, now: int, *context: str) -> str:
-        return self._signer.get_signature(_signed(str(now), context)).decode()
+    def _signature(self, purpose: str, belongs_to: str, stamp: int) -> str:
+        return self._signer.get_signature(f"{purpose} {belongs_to} {stamp}").decode()
 
-    def _is_right(self, stamp: str, signature: str, *context: str) -> bool:
-        return self._signer.verify_signature(_signed(stamp, context), signature)
-
-
-def _signed(stamp: str, context: tuple[str, ...]) -> bytes:
-    return delimited(stamp.encode(), *(part.encode() for part in context))
+    def _is_right(self, signature: str, purpose: str, belongs_to: str, stamp: str) -> bool:
+        return self._signer.verify_signature(f"{purpose} {belongs_to} {stamp}", signature)

@@ -80,6 +80,7 @@ every_setting = SessionManager(
     store_encryption=True,
     store="sqlite:///sessions.db",
 )
+bound = SessionManager("…", device_bound="report", device_path="/.device", device_proof_lifetime=timedelta(minutes=5))
 from_texts = SessionManager.from_mapping({"secret_key": "…", "lifetime": "30 days"})
 checked: Settings = from_texts.settings
 stores: list[Store] = [MemoryStore(), open_store("file:///var/lib/app/sessions")]
