@@ -1,0 +1,43 @@
+"""Who may see the inspector: a browser on this machine, and nobody by way of a proxy."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from session_mw.notices import is_this_machine
+from session_mw.session import place_of
+
+_OF_A_PROXY = re.compile(
+    r"HTTP_(?:FORWARDED|VIA|CDN_LOOP|X_(?:PROXY|ORIGINAL|ENVOY|AMZN|AZURE|ARR)_.+|.*FORWARDED.*|.*_?(?:CLIENT|REAL|CONNECTING)_?IP)"
+)
+"""Headers by which proxies, load balancers and CDNs give themselves away (RFC 7239, RFC 9110 §7.6.3, RFC 8586)."""
+
+
+def refusal(environ: Mapping[str, Any]) -> str | None:
+    """Why a request is not answered, in a sentence; None: it may be.
+
+    The address tells who connects. A proxy on this machine connects from here too, for anybody. So a request that
+    went through one is refused, as far as it can be told. The Host header tells for which site the browser takes
+    this one: another name that leads here (DNS rebinding) would let that site's scripts read the page.
+    """
+    if not _is_loopback(environ.get("REMOTE_ADDR", "")):
+        return "It answers clients on this machine only, at 127.0.0.1 or ::1."
+    through = next((name for name in environ if _OF_A_PROXY.fullmatch(name)), None)
+    if through is not None:
+        header = through.removeprefix("HTTP_").replace("_", "-").title()
+        return f"It does not answer through a proxy, and this request has the header {header}."
+    if not is_this_machine(place_of(environ)[0]):
+        return "It answers under a name of this machine only: localhost, 127.0.0.1 or [::1]."
+    return None
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return (mapped or found).is_loopback
