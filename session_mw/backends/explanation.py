@@ -221,7 +221,7 @@ def _explain_tokens(backend: CookieBackend, settings: Settings, header: str, env
     codecs, lifetimes = codecs_by_key(settings), backend.lifetimes
     candidates: list[Candidate] = []
     for value, reason in reasons.items():
-        contents = look_into(value, codecs) if len(candidates) < MAX_CANDIDATES else None
+        contents = look_into(value, codecs) if _may_be_read(candidates, reason) else None
         idle_end = absolute_end = None
         if contents is not None and contents.written is not None and contents.created is not None:
             own = contents.metadata.get(LIFETIME)
@@ -251,7 +251,7 @@ def _explain_records(backend: StoreBackend, settings: Settings, header: str, env
         record = remembered.records.get(key)
         if record is None:
             setting = _other_setting(backend.notices, value, reason)
-            contents = look_into(value, []) if len(candidates) < MAX_CANDIDATES and not key else None
+            contents = look_into(value, []) if not key and _may_be_read(candidates, reason) else None
             candidates.append(Candidate(value, reason, contents, setting, key=key))
             continue
         contents = _contents_of_record(backend, readers, value, key, record)
@@ -269,6 +269,11 @@ def _explain_records(backend: StoreBackend, settings: Settings, header: str, env
             )
         )
     return candidates, failure
+
+
+def _may_be_read(candidates: list[Candidate], reason: str) -> bool:
+    """Whether what is in one more value is read: a client may send thousands, each of which could inflate to 1 MiB."""
+    return not reason or sum(one.contents is not None for one in candidates) < MAX_CANDIDATES
 
 
 def _contents_of_record(
