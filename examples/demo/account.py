@@ -81,17 +81,17 @@ class Account:
     def log_in(self, request: Request, session: Session) -> Response:
         """Check the password: a log-in, or a fresh one of the user who is here already."""
         login, target = get_login(request.environ), text_of(request, "next")
-        name = login.user_id or text_of(request, "username")
+        name = text_of(request, "username") or login.user_id or ""
         if not users.is_password(name, text_of(request, "password")):
             return self._form(request, session, target, name, is_wrong=True)
-        if login.user_id is None:
+        if login.user_id == name:
+            login.confirm()
+            flash(session, "It is you: for five minutes nobody asks again.", "success")
+        else:
             login.log_in(name, remember=bool(text_of(request, "remember")))
             session["username"] = name
             session.label = device_of(request.headers.get("User-Agent", ""))
             flash(session, f"You are logged in, {name}.", "success")
-        else:
-            login.confirm()
-            flash(session, "It is you: for five minutes nobody asks again.", "success")
         return see_other(safe_redirect(request.environ, target, default="/account"))
 
     def show(self, request: Request, session: Session) -> Response:

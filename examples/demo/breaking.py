@@ -20,7 +20,8 @@ from session_mw import Session, SessionManager
 
 _LINES = "demo.set_cookie"
 _ROOM = "/break"
-_OTHER = "/break/other"
+_INSPECTOR = "/break/_session"
+_OF_THE_COPY = "/break/copy/_session"
 _KEPT = "kept"
 _COPIED = "copied"
 _TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,4096}")
@@ -41,8 +42,9 @@ class Outside:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve one request."""
-        if environ.get("PATH_INFO", "").startswith(_OTHER + "/"):
-            return self._as_other_browser(environ, start_response)
+        if environ.get("PATH_INFO") == _OF_THE_COPY:
+            copied = Request(environ).cookies.get(_COPIED, "")
+            environ = {**environ, "PATH_INFO": _INSPECTOR, "HTTP_COOKIE": f"{self.cookie_name}={copied}"}
         lines: list[str] = []
         environ[_LINES] = lines
         ours = f"{self.cookie_name}="
@@ -53,16 +55,6 @@ class Outside:
             return start_response(status, [*headers, *(("Set-Cookie", line) for line in lines)], exc_info)
 
         return self.app(environ, start)
-
-    def _as_other_browser(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Serve a request as if it came from a browser that has the copied cookie, and keeps no other."""
-        copied = Request(environ).cookies.get(_COPIED, "")
-        path = environ["PATH_INFO"].removeprefix(_OTHER)
-
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            return start_response(status, [pair for pair in headers if pair[0] != "Set-Cookie"], exc_info)
-
-        return self.app({**environ, "PATH_INFO": path, "HTTP_COOKIE": f"{self.cookie_name}={copied}"}, start)
 
 
 def room(sessions: SessionManager) -> App:
@@ -102,22 +94,24 @@ class Breaking:
 
     def show(self, request: Request, session: Session) -> Response:
         """What has become of the cookie, or what can be done to it."""
-        values, kept = _values(request, self.name), request.cookies.get(_KEPT, "")
+        found = self.sessions.explain(request.environ).candidates
+        kept = request.cookies.get(_KEPT, "")
         seen = {"sees": _shown(session), "restore": self._offer(kept)}
-        if not values:
-            content = fill("break-none")
-        elif len(values) > 1:
-            content = fill("break-twin", **seen)
+        if not found:
+            title, content = "No cookie yet", fill("break-none")
+        elif any(one.reason == "ambiguous" for one in found):
+            title, content = "Two cookies of one name", fill("break-twin", **seen)
         elif session.lifetime is not None:
-            content = fill("break-expiring")
+            title, content = "It ends in a second", fill("break-expiring")
         elif not session.new:
-            content = fill("break", sees=seen["sees"], overfill=self._overfill())
-        elif _differ_once(kept, values[0]):
-            before, after = _marked(kept, values[0]), _marked(values[0], kept)
+            title, content = "Break my cookie", fill("break", sees=seen["sees"], overfill=self._overfill())
+        elif _differ_once(kept, found[0].value):
+            before, after = _marked(kept, found[0].value), _marked(found[0].value, kept)
             content = fill("break-changed", before=before, after=after, why=fill(self._why()), **seen)
+            title = "One character is different"
         else:
-            content = fill("break-refused", **seen)
-        return page("Break my cookie", content, here=_ROOM, inspector=f"{_ROOM}/_session")
+            title, content = "The cookie is refused", fill("break-refused", reason=found[0].reason, **seen)
+        return page(title, content, here=_ROOM, inspector=_INSPECTOR)
 
     def change(self, request: Request, session: Session) -> Response:
         """Change one character of the cookie."""
@@ -170,7 +164,7 @@ class Breaking:
 
     def copy(self, request: Request, session: Session) -> Response:
         """Give another browser the cookie."""
-        value = self._whole(request, session)
+        value = self._good(request, session)
         if not value:
             return see_other(_ROOM)
         self._send(request, _COPIED, value, path=_ROOM)
@@ -188,21 +182,21 @@ class Breaking:
             kind = "copy-cookie" if self.sessions.revocations is None else "copy-revocations"
         action = fill("copy-ended" if session.new else "copy-log-out")
         content = fill("copy", mine=_shown(session), other=_shown(other), action=action, lesson=fill(kind))
-        return page("Another browser", content, here=_ROOM, inspector=f"{_OTHER}/_session")
+        return page("Another browser", content, here=_ROOM, inspector=_OF_THE_COPY)
 
     def log_out(self, request: Request, session: Session) -> Response:
         """Log this browser out, and look at the other one again."""
         session.invalidate()
         return see_other(f"{_ROOM}/copy")
 
-    def _whole(self, request: Request, session: Session) -> str:
+    def _good(self, request: Request, session: Session) -> str:
         """The cookie's value, if it is good and alone; else an empty str."""
-        values = _values(request, self.name)
-        return values[0] if len(values) == 1 and _TOKEN.fullmatch(values[0]) and not session.new else ""
+        found = self.sessions.explain(request.environ).candidates
+        return found[0].value if len(found) == 1 and not session.new else ""
 
     def _keep(self, request: Request, session: Session) -> str:
         """The good cookie's value, put aside to be put back; an empty str where there is none."""
-        value = self._whole(request, session)
+        value = self._good(request, session)
         if value:
             self._send(request, _KEPT, value, path=_ROOM)
         return value
@@ -224,12 +218,6 @@ class Breaking:
 
     def _overfill(self) -> Html:
         return fill("break-overfill") if self.sessions.store is None else Html("")
-
-
-def _values(request: Request, name: str) -> list[str]:
-    """Each value that the cookie has in the request: browsers send all cookies of a name."""
-    pairs = (pair.strip().partition("=") for pair in request.headers.get("Cookie", "").split(";"))
-    return list(dict.fromkeys(value for found, _, value in pairs if found == name))
 
 
 def _differ_once(kept: str, value: str) -> bool:

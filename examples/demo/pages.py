@@ -13,7 +13,9 @@ from webob import Request, Response
 from session_mw import CookieTooLarge, Session, StoreError
 
 _HERE = Path(__file__).parent
-_TEMPLATES = {path.stem: Template(path.read_text("utf-8")) for path in (_HERE / "templates").glob("*.html")}
+_TEMPLATES = {
+    path.stem: Template(path.read_text("utf-8").rstrip("\n")) for path in (_HERE / "templates").glob("*.html")
+}
 _FILES = {path.name: path.read_bytes() for path in (_HERE / "static").iterdir()}
 _KINDS = {".css": "text/css", ".svg": "image/svg+xml"}
 _NAVIGATION = {
@@ -24,6 +26,8 @@ _NAVIGATION = {
     "/wrap": "Wrap your app",
 }
 _MAX_BODY = 64 * 1024
+# RFC 9110's words; WebOb has older ones.
+_TOO_LARGE = "413 Content Too Large"
 
 HEADERS = {
     # Nothing but our own style, pictures and frames: even HTML that got in could run no script and send no form away.
@@ -132,12 +136,14 @@ class ErrorPages:
 
     def _answer(self, request: Request) -> Response:
         if (request.content_length or 0) > _MAX_BODY:
-            return Response("A form of this site has at most 64 KiB.\n", status=413, content_type="text/plain")
+            return Response("A form of this site has at most 64 KiB.\n", status=_TOO_LARGE, content_type="text/plain")
         try:
             return request.get_response(self.app)
         except CookieTooLarge as error:
             # Nothing was saved, and the cookie is as it was.
-            return Response(f"{error}\n", status=413, content_type="text/plain")
+            return Response(f"{error}\n", status=_TOO_LARGE, content_type="text/plain")
         except StoreError as error:
             text = f"The store does not answer ({error}). Please try again in a moment.\n"
-            return Response(text, status=503, content_type="text/plain", headers={"Retry-After": "5"})
+            response = Response(text, status=503, content_type="text/plain")
+            response.retry_after = 5
+            return response
