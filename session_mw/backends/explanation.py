@@ -22,7 +22,7 @@ from session_mw.backends.store import SHAPE, StoreBackend
 from session_mw.backends.token_cache import TokenCache
 from session_mw.codecs.records import Records
 from session_mw.codecs.signed import read_unverified
-from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, MAX_HEADER
+from session_mw.cookies import MAX_CANDIDATES, MAX_HEADER
 from session_mw.exceptions import BadToken, StoreError
 from session_mw.lazy_dict import UNTOUCHED
 from session_mw.notices import Notice, Notices
@@ -144,8 +144,6 @@ def look_into(token: str, codecs: Sequence[Codec]) -> Contents | None:
     Args:
         codecs: Each has one key; the current key's comes first.
     """
-    if len(token) > MAX_COOKIE:
-        return None
     try:
         for number, codec in enumerate(codecs):
             if codec.shape.fullmatch(token):
