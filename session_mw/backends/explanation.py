@@ -22,7 +22,7 @@ from session_mw.backends.store import SHAPE, StoreBackend
 from session_mw.backends.token_cache import TokenCache
 from session_mw.codecs.records import Records
 from session_mw.codecs.signed import read_unverified
-from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, MAX_HEADER
+from session_mw.cookies import MAX_CANDIDATES, MAX_HEADER
 from session_mw.exceptions import BadToken, StoreError
 from session_mw.lazy_dict import UNTOUCHED
 from session_mw.notices import Notice, Notices
@@ -73,6 +73,8 @@ class Candidate:
     """Why it is not accepted, one of :data:`REASONS`; empty: it is."""
     contents: Contents | None = None
     """What is in it, as far as that can be read."""
+    form: str = ""
+    """Which kind of token it looks like: :data:`SIGNED`, :data:`ENCRYPTED` or :data:`STORED`; empty: none."""
     setting: str | None = None
     """Under which other setting of the manager's keys it would be authentic, in words."""
     idle_end: int | None = None
@@ -144,8 +146,6 @@ def look_into(token: str, codecs: Sequence[Codec]) -> Contents | None:
     Args:
         codecs: Each has one key; the current key's comes first.
     """
-    if len(token) > MAX_COOKIE:
-        return None
     try:
         for number, codec in enumerate(codecs):
             if codec.shape.fullmatch(token):
@@ -218,7 +218,7 @@ def _explain_tokens(backend: CookieBackend, settings: Settings, header: str, env
     listening = _listening(backend, backend.codec.shape)
     listening.tokens = TokenCache(backend.codec)
     reasons, is_late, failure = _judged(listening, header, environ)
-    codecs, lifetimes = codecs_by_key(settings), backend.lifetimes
+    codecs, lifetimes, kind = codecs_by_key(settings), backend.lifetimes, ENCRYPTED if settings.encrypt else SIGNED
     candidates: list[Candidate] = []
     for value, reason in reasons.items():
         contents = look_into(value, codecs) if _may_be_read(candidates, reason) else None
@@ -232,9 +232,10 @@ def _explain_tokens(backend: CookieBackend, settings: Settings, header: str, env
                 value,
                 "renewed" if is_late and reason == "ended" else reason,
                 contents,
-                _other_setting(backend.notices, value, reason),
-                idle_end,
-                absolute_end,
+                form=kind if backend.codec.shape.fullmatch(value) else SIGNED if contents else "",
+                setting=_other_setting(backend.notices, value, reason, candidates),
+                idle_end=idle_end,
+                absolute_end=absolute_end,
             )
         )
     return candidates, failure
@@ -250,9 +251,10 @@ def _explain_records(backend: StoreBackend, settings: Settings, header: str, env
         key = key_of(value) if SHAPE.fullmatch(value) else ""
         record = remembered.records.get(key)
         if record is None:
-            setting = _other_setting(backend.notices, value, reason)
             contents = look_into(value, []) if not key and _may_be_read(candidates, reason) else None
-            candidates.append(Candidate(value, reason, contents, setting, key=key))
+            form = STORED if key else SIGNED if contents else ""
+            setting = _other_setting(backend.notices, value, reason, candidates)
+            candidates.append(Candidate(value, reason, contents, form, setting, key=key))
             continue
         contents = _contents_of_record(backend, readers, value, key, record)
         created = None if contents is None else contents.created
@@ -261,6 +263,7 @@ def _explain_records(backend: StoreBackend, settings: Settings, header: str, env
                 value,
                 "renewed" if is_live_marker(record, now) else reason,
                 contents,
+                STORED,
                 idle_end=record.expires,
                 absolute_end=None if lifetimes.absolute is None or created is None else created + lifetimes.absolute,
                 key=key,
@@ -288,8 +291,9 @@ def _contents_of_record(
     return _contents(payload, number, None, created_of(record))
 
 
-def _other_setting(notices: Notices, value: str, reason: str) -> str | None:
-    return notices.other_setting(value) if reason in ("bad_signature", "malformed") else None
+def _other_setting(notices: Notices, value: str, reason: str, candidates: list[Candidate]) -> str | None:
+    is_tried = reason in ("bad_signature", "malformed") and len(candidates) < MAX_CANDIDATES
+    return notices.other_setting(value) if is_tried else None
 
 
 def _listening(backend: Any, shape: re.Pattern[str] | None) -> Any:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from session_mw.cookies import PATH
 from session_mw.exceptions import ConfigurationError, MissingSession
 from session_mw.inspector.access import refusal
 from session_mw.inspector.page import CONTENT_SECURITY_POLICY, page
@@ -60,8 +61,10 @@ class SessionInspector:
                 "SessionInspector shows sessions to whoever opens its page: it is for development only. Write "
                 "SessionInspector(app, debug=True) there, and leave it out in production"
             )
-        if not isinstance(path, str) or not path.startswith("/") or not path.strip("/"):
-            raise ConfigurationError(f"path begins with '/' and names a page of its own, '/_session' say; not {path!r}")
+        if not isinstance(path, str) or not PATH.fullmatch(path) or not path.strip("/"):
+            raise ConfigurationError(
+                f"path is '/' and then printable ASCII without space and ';', such as '/_session'; {path!r} is not"
+            )
         if not isinstance(environ_key, str) or not environ_key:
             raise ConfigurationError(f"environ_key is a non-empty str, not {environ_key!r}")
         self.app = app
@@ -97,7 +100,7 @@ class SessionInspector:
             return "403 Forbidden", plain, f"The session inspector is not for you. {problem}\n"
         if environ.get("REQUEST_METHOD") not in ("GET", "HEAD"):
             return "405 Method Not Allowed", [*plain, ("Allow", "GET, HEAD")], "The session inspector takes GET only.\n"
+        address = environ.get("SCRIPT_NAME", "") + self.path
         if environ.get("PATH_INFO", "").rstrip("/") != self.path:
-            where = environ.get("SCRIPT_NAME", "") + self.path
-            return "404 Not Found", plain, f"The session inspector is at {where}\n"
-        return "200 OK", [("Content-Type", "text/html; charset=utf-8")], page(manager, environ)
+            return "404 Not Found", plain, f"The session inspector is at {address}\n"
+        return "200 OK", [("Content-Type", "text/html; charset=utf-8")], page(manager, environ, address)
