@@ -37,6 +37,8 @@ KEPT: Mapping[str, str] = {
 }
 """The keys that the package and Flask's extensions keep in a session, and what for."""
 
+_SHORT = 24
+"""Characters of key and value that have room beside each other on a narrow screen."""
 _MOST_DEPTH = 8
 """Steps by which a row is moved in at most; below that it only says where it stands."""
 
@@ -101,11 +103,11 @@ def _row(one: Row, size: str, cost: str, purpose: str | None) -> Element:
     value = element(
         "div",
         element("bdi", one.value, class_="value" if not one.is_container else "value container"),
-        " ",
-        element("span", one.kind, class_="kind"),
+        element("span", f" {one.kind}", class_="kind") if one.kind else None,
         element("span", purpose, class_="purpose") if purpose else None,
     )
-    return row(key, value, size, cost, class_=None if depth else "top")
+    is_short = len(one.path[-1]) + len(one.value) <= _SHORT and not purpose
+    return row(key, value, size, cost, class_=f"{'' if depth else 'top '}{'short' if is_short else 'long'}")
 
 
 def _number(size: int | None) -> str:

@@ -12,6 +12,7 @@ from session_mw.inspector.html import Child, element, plural, quoted, shown
 from session_mw.inspector.layout import Request, card, code, duration, from_now, moment, row, table
 from session_mw.state import LABEL, LIFETIME, PRINCIPAL, SID
 
+_WRITTEN = {SIGNED: "Signed", ENCRYPTED: "Encrypted"}
 _HASHES = {"sha1": "HMAC with SHA-1, as Flask", "sha256": "HMAC with SHA-256", "sha512": "HMAC with SHA-512"}
 
 
@@ -22,21 +23,21 @@ def time_card(one: Candidate, request: Request, level: int, suffix: str) -> Elem
         return None
     named = [("Began", Point("past", contents.created))]
     if contents.written is not None:
-        named.append(("Written", Point("past", contents.written)))
+        named.append((_WRITTEN.get(one.form, "Written"), Point("past", contents.written)))
     if one.info is not None:
         named.append(("Last used", Point("past", one.info.last_used)))
     named.append(("Now", Point("now", request.now)))
     if one.idle_end is not None:
-        named.append(("Ends if not used", Point("end", one.idle_end)))
+        named.append(("Ends if unused", Point("end", one.idle_end)))
     if one.absolute_end is not None:
-        named.append(("Ends at the latest", Point("end", one.absolute_end)))
+        named.append(("Ends anyway", Point("end", one.absolute_end)))
     named.sort(key=lambda pair: pair[1].at)
     return card(
         "Its time",
         time_line([point for _, point in named], request.now),
         table(
             "The times of the session",
-            ("What", "When", "From now"),
+            ("What", "When, in UTC", "From now"),
             [
                 row(element("span", glyph(point.mark), name), moment(point.at), from_now(point.at, request.now))
                 for name, point in named
@@ -48,8 +49,10 @@ def time_card(one: Candidate, request: Request, level: int, suffix: str) -> Elem
     )
 
 
-def session_card(one: Candidate, request: Request, level: int, suffix: str) -> Element:
+def session_card(one: Candidate, request: Request, level: int, suffix: str) -> Element | None:
     """What the session is: where it lives, whose it is, which key opens it, and whether it can be ended."""
+    if not one.form and one.setting is None:
+        return None
     facts = [row(name, value) for name, value in (*_place(one, request), *_owner(one), *_endings(one, request))]
     table_of_facts = table("What the session is", ("What", "Value"), facts, "facts")
     return card("The session", table_of_facts, name=f"session{suffix}", level=level)
@@ -109,34 +112,38 @@ def _endings(one: Candidate, request: Request) -> Iterator[tuple[str, Child]]:
 def key_in_words(number: int) -> str:
     """Which key it is, never the key."""
     if number == 0:
-        return "the current one, secret_key"
-    return f"an old one, number {number} of secret_key_fallbacks"
+        return "the current key (secret_key)"
+    return f"an old key (number {number} of secret_key_fallbacks)"
 
 
-def cookie_card(request: Request, accepted: Candidate | None) -> Element:
+def cookie_card(request: Request) -> Element:
     """The attributes with which a response to this request would set the cookie."""
     settings, https = request.sessions.settings, request.https
     cookie, domain = cookie_of(settings), settings.cookie_domain
     is_secure = "; Secure" in cookie.set("", https)
     why = f"this page came over {'https' if https else 'http'}" if settings.cookie_secure == "auto" else "as it is set"
-    expires = _expires(accepted)
+    expires = _expires(request.explanation.accepted)
     attributes = [
-        row("Name", code(settings.cookie_name), "by which it is found"),
-        row("Domain", code(domain) if domain else "none", f"to this host {'and all below it' if domain else 'only'}"),
-        row("Path", code(settings.cookie_path), "to this path and below"),
-        row("Secure", _yes(is_secure), f"{'over https only' if is_secure else 'over http too'}; {why}"),
-        row("HttpOnly", _yes(settings.cookie_httponly), _HTTPONLY[settings.cookie_httponly]),
-        row("SameSite", settings.cookie_samesite or "none", _SAMESITE[settings.cookie_samesite]),
-        row("Partitioned", _yes(settings.cookie_partitioned), _PARTITIONED[settings.cookie_partitioned]),
-        row("Expires", moment(expires) if expires else "none", "" if expires else "when the browser is closed"),
+        ("Name", code(settings.cookie_name), ""),
+        ("Domain", code(domain) if domain else "none", f"sent to this host {'and all below it' if domain else 'only'}"),
+        ("Path", code(settings.cookie_path), "sent to this path and below"),
+        ("Secure", _yes(is_secure), f"sent over {'https only' if is_secure else 'http too'}; {why}"),
+        ("HttpOnly", _yes(settings.cookie_httponly), _HTTPONLY[settings.cookie_httponly]),
+        ("SameSite", settings.cookie_samesite or "none", _SAMESITE[settings.cookie_samesite]),
+        ("Partitioned", _yes(settings.cookie_partitioned), _PARTITIONED[settings.cookie_partitioned]),
+        ("Expires", moment(expires) if expires else "none", "UTC" if expires else "kept until the browser is closed"),
+    ]
+    rows = [
+        row(name, element("div", value, " ", element("span", meaning, class_="note") if meaning else None))
+        for name, value, meaning in attributes
     ]
     return card(
         "The cookie's attributes",
-        table("The attributes of the cookie", ("Attribute", "Value", "Sent, or kept"), attributes, "facts"),
+        table("The attributes of the cookie", ("Attribute", "Value"), rows, "facts"),
         element("p", code(f"Set-Cookie: {cookie.set('…', https, expires)}"), class_="line-of-code"),
         name="cookie",
         level=2,
-        note="As a response to this request would set it. Browsers do not say which attributes a cookie has that they send.",
+        note="As a response to this request would set it. A browser does not say with which it has kept one.",
     )
 
 
@@ -154,10 +161,10 @@ def _yes(on: bool) -> str:
 
 
 _HTTPONLY = {True: "out of reach of scripts", False: "scripts can read it"}
-_PARTITIONED = {True: "in a jar for each site that embeds this one", False: "in one jar"}
+_PARTITIONED = {True: "kept in a jar for each site that embeds this one", False: "kept in one jar"}
 _SAMESITE = {
-    "Lax": "from other sites only when a link is followed",
-    "Strict": "never from other sites",
-    "None": "from all sites",
-    None: "browsers do as they like, most of them as with Lax",
+    "Lax": "sent from other sites when a link is followed",
+    "Strict": "never sent from other sites",
+    "None": "sent from all sites",
+    None: "each browser does as it likes, mostly as with Lax",
 }

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, tostring
 
 Child: TypeAlias = "Element | str | None"
 
-MOST_SHOWN = 400
+MOST_SHOWN = 240
 """Characters of one text that are shown."""
 
 
@@ -57,13 +57,13 @@ def shown(text: str, most: int = MOST_SHOWN) -> str:
     cut = text[:most]
     if not cut.isprintable():
         cut = "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in cut)
-    return cut if len(text) <= most else f"{cut}… and {len(text) - most:,} more characters"
+    return cut if len(text) <= most else f"{cut}… and {plural(len(text) - most, 'more character')}"
 
 
 def quoted(text: str, most: int = MOST_SHOWN) -> str:
     r"""The same as a string literal, in which a backslash and a quote of the text itself can be told apart."""
     cut = shown(text[:most].replace("\\", "\\\\").replace('"', '\\"'), 2 * most)
-    return f'"{cut}"' if len(text) <= most else f'"{cut}…" and {len(text) - most:,} more characters'
+    return f'"{cut}"' if len(text) <= most else f'"{cut}…" and {plural(len(text) - most, "more character")}'
 
 
 def plural(count: int, noun: str) -> str:

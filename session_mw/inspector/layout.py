@@ -45,7 +45,7 @@ def card(title: str, *children: Child, name: str, level: int, note: str = "") ->
         element(f"h{level}", title, id=name),
         element("p", note, class_="note") if note else None,
         *children,
-        class_=f"card {name.partition('-')[0]}",
+        class_="card",
         aria_labelledby=name,
     )
 
@@ -84,12 +84,13 @@ def code(text: str) -> Element:
 
 
 def moment(at: int) -> Element:
-    """A time, as people and as programs read it."""
+    """A time in UTC, as people and as programs read it."""
+    text = date(at).removesuffix(" UTC")
     try:
         machine = datetime.fromtimestamp(at, UTC).isoformat()
     except (ValueError, OverflowError, OSError):
         machine = None
-    return element("time", date(at), datetime=machine) if machine else element("span", date(at))
+    return element("time", text, datetime=machine) if machine else element("span", text)
 
 
 def duration(seconds: int) -> str:

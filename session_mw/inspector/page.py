@@ -45,8 +45,7 @@ def page(sessions: SessionManager, environ: Mapping[str, Any], address: str) -> 
     main = element(
         "main",
         verdict_section(request),
-        *(_about(found[0], request, 2, "") if len(found) == 1 else _about_each(request)),
-        cookie_card(request, request.explanation.accepted),
+        *(_about(found[0], request) if len(found) == 1 else [*_about_each(request), cookie_card(request)]),
         _other_cookies(request),
         _every_reason(),
         id="main",
@@ -84,17 +83,28 @@ def _header(request: Request, address: str) -> Element:
     )
 
 
-def _about(one: Candidate, request: Request, level: int, suffix: str) -> Iterator[Element]:
+def _about(one: Candidate, request: Request, number: int = 0) -> Iterator[Element]:
+    """The sections about one cookie; where it is one of several, its number."""
+    level, suffix = (3, f"-{number}") if number else (2, "")
     yield token_card(one, request, level, suffix)
     left = list(data_cards(one, level, suffix))
-    right = [time_card(one, request, level, suffix), session_card(one, request, level, suffix)]
-    sides = [element("div", *left), element("div", *right)] if left else [element("div", *right)]
-    yield element("div", *sides, class_="sides")
+    times = time_card(one, request, level, suffix)
+    right = [] if times is None else [times]
+    for card in (session_card(one, request, level, suffix), None if number else cookie_card(request)):
+        if card is not None:
+            min(left, right, key=_length).append(card)
+    yield element("div", *(element("div", *side) for side in (left, right) if side), class_="sides")
+
+
+def _length(cards: list[Element]) -> int:
+    """About how long cards are, one below the other: in rows, and a heading is as high as four."""
+    return sum(4 + sum(1 for _ in card.iter("tr")) for card in cards)
 
 
 def _about_each(request: Request) -> Iterator[Element]:
-    """A section for each of several cookies."""
+    """A section for each of several cookies, and why it is refused where that is not said of all of them above."""
     found = request.explanation.candidates
+    tells = len({one.reason for one in found}) > 1
     for number, one in enumerate(found[:MAX_CANDIDATES], 1):
         reason = REFUSED.get(one.reason)
         title = "accepted" if reason is None else f"refused ({one.reason})"
@@ -102,8 +112,8 @@ def _about_each(request: Request) -> Iterator[Element]:
         yield element(
             "section",
             element("h2", f"Cookie {number} of {len(found):,}: {title}", id=name),
-            reason_block(reason) if reason else None,
-            *_about(one, request, 3, f"-{number}"),
+            reason_block(reason) if reason and tells else None,
+            *_about(one, request, number),
             class_="one",
             aria_labelledby=name,
         )
@@ -167,6 +177,6 @@ def _footer(request: Request) -> Element:
             "p",
             "This page is about the cookie that came with the request for it, at ",
             moment(request.now),
-            ". Looking changed nothing: the session was neither written nor refreshed. For development only.",
+            " UTC. Looking changed nothing: the session was neither written nor refreshed. For development only.",
         ),
     )

@@ -36,7 +36,7 @@ def token_card(one: Candidate, request: Request, level: int, suffix: str) -> Ele
     large = ", more than some proxies let through" if size > LARGE_COOKIE else ""
     dots = 2 if one.form == SIGNED else 0
     return card(
-        "The token, as it travelled",
+        f"The {'token' if one.form else 'value'}, as it travelled",
         element(
             "div",
             element("code", *spans, class_="token"),

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from session_mw.backends.explanation import ENCRYPTED, SIGNED, Candidate, Contents
-from session_mw.backends.payload import pack
 from session_mw.codecs.signed import SignedCodec
 from session_mw.exceptions import NotSerializable
 from session_mw.inspector.html import plural, quoted, shown
@@ -32,7 +31,7 @@ class Row:
     """Keys and indexes from the top, each as it is shown."""
     value: str
     kind: str
-    """The value's type, in words."""
+    """The value's type; empty where the value says it."""
     size: int | None
     """Bytes of JSON; None: it cannot be measured."""
     is_container: bool
@@ -44,7 +43,7 @@ def rows(key: str, value: Any) -> Iterator[Row]:
 
 
 def _rows(path: tuple[str, ...], value: Any) -> Iterator[Row]:
-    text, kind = _text(value)
+    text, kind = (_masked(value), "secret") if _is_secret(path[-1], value) else _text(value)
     items: list[tuple[str, Any]] = []
     if isinstance(value, dict):
         items = [(shown(str(key)), item) for key, item in value.items()]
@@ -55,11 +54,20 @@ def _rows(path: tuple[str, ...], value: Any) -> Iterator[Row]:
         yield from _rows((*path, key), item)
 
 
+def _is_secret(key: str, value: Any) -> bool:
+    """Whether a value is a secret that a form's token is compared with, under the package's name or another's."""
+    return isinstance(value, (str, bytes)) and "csrf" in key.lower()
+
+
+def _masked(value: str | bytes) -> str:
+    return f"•••••• {plural(len(value), 'character')}, not shown"
+
+
 def _text(value: Any) -> tuple[str, str]:
     """How a value is shown, and its type."""
     name = type(value).__name__
     if isinstance(value, (dict, list, tuple)):
-        return plural(len(value), "key" if isinstance(value, dict) else "item"), name
+        return f"{name} of {plural(len(value), 'key' if isinstance(value, dict) else 'item')}", ""
     if isinstance(value, str):
         return quoted(value), name
     if isinstance(value, bytes):
@@ -90,14 +98,14 @@ def costs(one: Candidate, contents: Contents) -> Mapping[str, int]:
     Keys that are compressed together help each other, so the costs of all do not add up to the size. Empty where
     there is too much to be measured.
     """
-    data, metadata = contents.data, contents.metadata
-    if not data or len(data) > MOST_MEASURED or len(contents.payload) > LARGEST_MEASURED:
+    held = {**(contents.data or {}), **contents.metadata}
+    if len(held) > MOST_MEASURED or len(contents.payload) > LARGEST_MEASURED:
         return {}
     try:
-        whole = _length(one.form, pack(_JSON, data, metadata))
+        whole = _length(one.form, _JSON.dumps(held))
         return {
-            key: whole - _length(one.form, pack(_JSON, {name: data[name] for name in data if name != key}, metadata))
-            for key in data
+            key: whole - _length(one.form, _JSON.dumps({name: held[name] for name in held if name != key}))
+            for key in held
         }
     except NotSerializable:
         return {}

@@ -48,26 +48,42 @@ def verdict_of(request: Request) -> Verdict:
             "refused", REFUSED["no_key"].title, "The manager has nothing to keep sessions with.", REFUSED["no_key"]
         )
     if explained.is_too_long:
-        return Verdict("refused", _TOO_LONG.title, f"It has {len(explained.header):,} bytes.", _TOO_LONG)
+        sentence = f"{_TOO_LONG.title}: {len(explained.header):,} bytes. The application sees an empty session."
+        return Verdict("refused", "Refused", sentence, _TOO_LONG)
     if not found:
         return Verdict("absent", _ABSENT.title, _named("The request has no cookie named ", name), _ABSENT)
     if accepted is not None:
         others = len(found) - 1
         beside = f" {plural(others, 'other cookie')} of the name came beside it." if others else ""
-        how = _named("The cookie ", name, f" is {_opened(accepted)}.{beside}")
+        how = _named("The cookie ", name, f" {_opened(accepted, explained.kind)}.{beside}")
         return Verdict("accepted", "Accepted", how)
     if explained.failure is not None:
-        reason = REFUSED["unavailable"]
-        return Verdict("refused", reason.title, f"It said: {shown(str(explained.failure))}", reason)
+        return _refused("unavailable", f"It said: {shown(str(explained.failure))}")
     reasons = {one.reason for one in found}
     if len(reasons) == 1:
-        reason = REFUSED[reasons.pop()]
-        which = "This cookie is" if len(found) == 1 else f"None of these {len(found):,} cookies is"
-        return Verdict(
-            "refused", reason.title, _named(f"{which} accepted as ", name, ". The session is empty."), reason
-        )
-    how = _named(f"{len(found):,} cookies named ", name, " came, each refused for a reason of its own, told below.")
-    return Verdict("refused", "None of the cookies is accepted", how)
+        said = _in_this_case(found[0], request) if len(found) == 1 else ""
+        return _refused(reasons.pop(), f"{said}The application sees an empty session.")
+    how = _named(f"{len(found):,} cookies named ", name, " came, each refused for a reason of its own, which is below.")
+    return Verdict("refused", "Refused", how)
+
+
+def _refused(word: str, then: str) -> Verdict:
+    reason = REFUSED[word]
+    title = "Not known" if word == "unavailable" else "Refused"
+    return Verdict("refused", title, element("span", f"{reason.title} (", code(word), f"). {then}"), reason)
+
+
+def _in_this_case(one: Candidate, request: Request) -> str:
+    """What the reason comes down to for one cookie."""
+    contents = one.contents
+    if one.setting is not None:
+        return f"But it is authentic {one.setting}. "
+    if one.reason == "expired" and one.idle_end is not None:
+        end = one.idle_end if one.absolute_end is None else min(one.idle_end, one.absolute_end)
+        return f"It ended {from_now(end, request.now)}. "
+    if one.reason == "future" and contents is not None and contents.written is not None:
+        return f"By this server's clock that is {from_now(contents.written, request.now)}. "
+    return ""
 
 
 def verdict_section(request: Request) -> Element:
@@ -78,9 +94,9 @@ def verdict_section(request: Request) -> Element:
         _sign(verdict.state),
         element("h2", verdict.title, id="verdict"),
         element("p", verdict.sentence, class_="lead"),
+        *_warnings(request),
         reason_block(verdict.reason) if verdict.reason else None,
         element("dl", *_tiles(accepted, request), class_="tiles") if accepted else None,
-        *_warnings(request),
         class_=f"verdict {verdict.state}",
         aria_labelledby="verdict",
     )
@@ -100,12 +116,12 @@ def _named(before: str, name: str, after: str = ".") -> Element:
     return element("span", before, code(name), after)
 
 
-def _opened(one: Candidate) -> str:
-    contents = one.contents
-    if one.form == STORED:
-        return "the id of a session that the store has"
-    number = contents.key if contents is not None and contents.key is not None else 0
-    return f"authentic, by {key_in_words(number)}"
+def _opened(one: Candidate, kind: str) -> str:
+    if one.contents is None or one.contents.key is None:
+        return "is the id of a session that the store has"
+    if kind == STORED:
+        return f"is the id of a session that the store has, encrypted with {key_in_words(one.contents.key)}"
+    return f"was {kind} with {key_in_words(one.contents.key)}"
 
 
 def _tiles(one: Candidate, request: Request) -> Iterator[Element]:
@@ -122,7 +138,7 @@ def _tiles(one: Candidate, request: Request) -> Iterator[Element]:
         yield _tile("Size", plural(len(one.record.data), "byte"), f"in the store; the cookie has {size}")
     if one.idle_end is not None:
         end = one.idle_end if one.absolute_end is None else min(one.idle_end, one.absolute_end)
-        yield _tile("Ends", from_now(end, request.now), moment(end))
+        yield _tile("Ends", from_now(end, request.now), element("span", moment(end), " UTC"))
 
 
 def _tile(name: str, value: str, below: Child) -> Element:
