@@ -117,9 +117,10 @@ class Breaking:
         """Change one character of the cookie."""
         value = self._keep(request, session)
         if value:
-            place = len(value.partition(".")[0]) // 2
-            other = "A" if value[place] != "A" else "B"
-            self._send(request, self.name, value[:place] + other + value[place + 1 :])
+            # A third of the way is in the data of every token, and dots part it.
+            place = len(value) // 3
+            place += value[place] == "."
+            self._send(request, self.name, f"{value[:place]}{'B' if value[place] == 'A' else 'A'}{value[place + 1 :]}")
         return see_other(_ROOM)
 
     def expire(self, request: Request, session: Session) -> Response:
