@@ -86,13 +86,14 @@ def is_program(environ: dict[str, Any]) -> bool:
 
 
 def wrap(sessions: SessionManager, flask: App = pages.no_flask) -> App:
-    """Put the rooms together, and the layers around them: each line stands outside of those above it."""
+    """Put the rooms together, and the layers around them, from the inmost to the outmost."""
     front, flask = account.recognised(app), account.recognised(flask)
     site = rooms(front, {"account": account.room(sessions), "break": breaking.room(sessions), "flask": flask})
     site = CSRFMiddleware(site, exempt=is_program)
     site = LoginMiddleware(site, load_user=USERS.get, login_url="/account/login")
     site = SessionInspector(site, debug=True)
-    site = SessionInspector(site, path="/break/_session", debug=True)  # sees what is planted for /break alone
+    # Another one, which is sent the cookie that is planted for /break alone.
+    site = SessionInspector(site, path="/break/_session", debug=True)
     site = SessionMiddleware(site, sessions=sessions)
     return pages.ErrorPages(breaking.Outside(site, sessions.cookie_name))
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 from webob import Request, Response
 
@@ -58,7 +59,8 @@ def recognised(app: App) -> App:
         session = environ["session"]
         if wants_html(Request(environ)) and (user_id := get_login(environ).user_id) is not None:
             session.setdefault("username", user_id)
-            session.label = session.label or device_of(environ.get("HTTP_USER_AGENT", ""))
+            if session.label is None:
+                session.label = device_of(environ.get("HTTP_USER_AGENT", ""))
         return app(environ, start_response)
 
     return recognising
@@ -76,7 +78,8 @@ class Account:
 
     def ask(self, request: Request, session: Session) -> Response:
         """The log-in page. Whom the remember cookie brought back it asks for the password alone."""
-        return self._form(request, session, request.GET.get("next", ""))
+        # Not request.GET, which raises where a query is not UTF-8.
+        return self._form(request, session, dict(parse_qsl(request.query_string)).get("next", ""))
 
     def log_in(self, request: Request, session: Session) -> Response:
         """Check the password: a log-in, or a fresh one of the user who is here already."""

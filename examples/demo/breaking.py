@@ -24,7 +24,6 @@ _INSPECTOR = "/break/_session"
 _OF_THE_COPY = "/break/copy/_session"
 _KEPT = "kept"
 _COPIED = "copied"
-_TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,4096}")
 _DELETED = "Max-Age=0"
 
 
@@ -43,7 +42,7 @@ class Outside:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve one request."""
         if environ.get("PATH_INFO") == _OF_THE_COPY:
-            copied = Request(environ).cookies.get(_COPIED, "")
+            copied = _token_in(Request(environ), _COPIED)
             environ = {**environ, "PATH_INFO": _INSPECTOR, "HTTP_COOKIE": f"{self.cookie_name}={copied}"}
         lines: list[str] = []
         environ[_LINES] = lines
@@ -95,7 +94,7 @@ class Breaking:
     def show(self, request: Request, session: Session) -> Response:
         """What has become of the cookie, or what can be done to it."""
         found = self.sessions.explain(request.environ).candidates
-        kept = request.cookies.get(_KEPT, "")
+        kept = _token_in(request, _KEPT)
         seen = {"sees": _shown(session), "restore": self._offer(kept)}
         if not found:
             title, content = "No cookie yet", fill("break-none")
@@ -145,8 +144,8 @@ class Breaking:
 
     def restore(self, request: Request, session: Session) -> Response:
         """Put the cookie back that was there before."""
-        kept = request.cookies.get(_KEPT, "")
-        if _TOKEN.fullmatch(kept):
+        kept = _token_in(request, _KEPT)
+        if kept:
             self._send(request, self.name, "", _DELETED, path=_ROOM)
             self._send(request, self.name, kept)
         self._send(request, _KEPT, "", _DELETED, path=_ROOM)
@@ -173,7 +172,7 @@ class Breaking:
 
     def show_copy(self, request: Request, session: Session) -> Response:
         """What the server sees of two browsers."""
-        copied = request.cookies.get(_COPIED, "")
+        copied = _token_in(request, _COPIED)
         if not copied:
             return see_other(_ROOM)
         other = self.sessions.open({"HTTP_COOKIE": f"{self.name}={copied}"})
@@ -209,7 +208,7 @@ class Breaking:
 
     def _offer(self, kept: str) -> Html:
         """The button that puts the old cookie back, where that is still good for something."""
-        is_good = kept and not self.sessions.open({"HTTP_COOKIE": f"{self.name}={kept}"}).new
+        is_good = self.sessions.explain({"HTTP_COOKIE": f"{self.name}={kept}"}).accepted is not None
         return fill("break-restore") if is_good else Html("")
 
     def _why(self) -> str:
@@ -219,6 +218,12 @@ class Breaking:
 
     def _overfill(self) -> Html:
         return fill("break-overfill") if self.sessions.store is None else Html("")
+
+
+def _token_in(request: Request, name: str) -> str:
+    """A token in a cookie of this room; else an empty str. WebOb's reader raises where a cookie is not UTF-8."""
+    found = re.search(rf"(?:^|;) *{name}=([\w.-]{{1,4096}}) *(?:;|$)", request.headers.get("Cookie", ""), re.ASCII)
+    return found[1] if found else ""
 
 
 def _differ_once(kept: str, value: str) -> bool:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from session_mw import MemoryStore, StoreError
 from support.demo import Site, form_to, heading
 from support.tokens import KEY
-from support.wsgi import guarded
+from support.wsgi import Server, environ_of, guarded
 
 webtest = pytest.importorskip("webtest")
 
 PAGES = ["/", "/wrap", "/account/login", "/break", "/flask/"]
+ANYWHERE = Site()
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
@@ -144,6 +148,45 @@ def test_a_store_that_does_not_answer_is_a_503_and_pages_without_a_session_are_s
         assert "connection refused" in page.html.main.text
         assert "Set-Cookie" not in page.headers
     assert browser.get("/style.css", headers={"Accept": "text/css,*/*;q=0.1"}).status_int == 200
+
+
+LATIN = st.text(st.characters(max_codepoint=0xFF, exclude_characters="\r\n"), max_size=30)
+PATHS = ["/", "/login", "/cart", "/account", "/account/login", "/account/end", "/break", "/break/copy", "/break/change"]
+PATHS += [
+    "/break/restore",
+    "/break/copy/_session",
+    "/_session",
+    "/flask/",
+    "/style.css",
+    "//x",
+    "/account/\xff",
+    "/\xff",
+]
+KINDS_OF_BODY = [
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "multipart/form-data",
+    "",
+    "a/b",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    path=st.sampled_from(PATHS),
+    method=st.sampled_from(["GET", "POST", "HEAD", "PUT"]),
+    query=LATIN,
+    cookie=LATIN,
+    body=st.binary(max_size=50),
+    content_type=st.sampled_from(KINDS_OF_BODY),
+    accept=st.sampled_from(["text/html", "*/*"]),
+)
+def test_nothing_that_is_sent_is_an_error_of_the_server(path, method, query, cookie, body, content_type, accept):
+    environ = environ_of(path, "; ".join(f"{name}={cookie}" for name in ("session", "kept", "copied", "remember")))
+    environ |= {"REQUEST_METHOD": method, "QUERY_STRING": f"next={query}", "HTTP_SEC_FETCH_SITE": "same-origin"}
+    environ |= {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body)}
+    environ |= {"HTTP_ACCEPT": accept, "REMOTE_ADDR": "127.0.0.1"}
+    assert Server(ANYWHERE.app, environ).run().status < "500"
 
 
 # Programs
