@@ -11,7 +11,8 @@ from session_mw.notices import is_this_machine
 from session_mw.session import place_of
 
 _OF_A_PROXY = re.compile(
-    r"HTTP_(?:FORWARDED|VIA|CDN_LOOP|X_(?:PROXY|ORIGINAL|ENVOY|AMZN|AZURE|ARR)_.+|.*FORWARDED.*|.*_?(?:CLIENT|REAL|CONNECTING)_?IP)"
+    r"HTTP_(?:VIA|CDN_LOOP|CF_.+|FRONT_END_HTTPS|.*FORWARDED.*|.*(?:CLIENT|CONNECTING|REAL|USER)_?IP"
+    r"|X_(?:AMZN|ARR|AZURE|ENVOY|HOST|ORIGINAL|PROXY|REWRITE|SCHEME|VARNISH).*)"
 )
 """Headers by which proxies, load balancers and CDNs give themselves away (RFC 7239, RFC 9110 §7.6.3, RFC 8586)."""
 
