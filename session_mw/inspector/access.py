@@ -7,11 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from session_mw.inspector.html import shown
 from session_mw.notices import is_this_machine
 from session_mw.session import place_of
 
 _OF_A_PROXY = re.compile(
-    r"HTTP_(?:FORWARDED|VIA|CDN_LOOP|X_(?:PROXY|ORIGINAL|ENVOY|AMZN|AZURE|ARR)_.+|.*FORWARDED.*|.*_?(?:CLIENT|REAL|CONNECTING)_?IP)"
+    r"HTTP_(?:VIA|CDN_LOOP|CF_.+|FRONT_END_HTTPS|.*FORWARDED.*|.*(?:CLIENT|CONNECTING|REAL|USER)_?IP"
+    r"|X_(?:AMZN|ARR|AZURE|ENVOY|HOST|ORIGINAL|PROXY|REWRITE|SCHEME|VARNISH).*)"
 )
 """Headers by which proxies, load balancers and CDNs give themselves away (RFC 7239, RFC 9110 §7.6.3, RFC 8586)."""
 
@@ -28,7 +30,7 @@ def refusal(environ: Mapping[str, Any]) -> str | None:
     through = next((name for name in environ if _OF_A_PROXY.fullmatch(name)), None)
     if through is not None:
         header = through.removeprefix("HTTP_").replace("_", "-").title()
-        return f"It does not answer through a proxy, and this request has the header {header}."
+        return f"It does not answer through a proxy, and this request has the header {shown(header, 60)}."
     if not is_this_machine(place_of(environ)[0]):
         return "It answers under a name of this machine only: localhost, 127.0.0.1 or [::1]."
     return None

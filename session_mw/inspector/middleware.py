@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from session_mw.cookies import PATH
 from session_mw.exceptions import ConfigurationError, MissingSession
 from session_mw.inspector.access import refusal
+from session_mw.inspector.html import shown
 from session_mw.inspector.page import CONTENT_SECURITY_POLICY, page
 from session_mw.manager import SessionManager, leave_unread, manager_of
 from session_mw.session import Session
@@ -102,5 +103,5 @@ class SessionInspector:
             return "405 Method Not Allowed", [*plain, ("Allow", "GET, HEAD")], "The session inspector takes GET only.\n"
         address = environ.get("SCRIPT_NAME", "") + self.path
         if environ.get("PATH_INFO", "").rstrip("/") != self.path:
-            return "404 Not Found", plain, f"The session inspector is at {address}\n"
+            return "404 Not Found", plain, f"The session inspector is at {shown(address)}\n"
         return "200 OK", [("Content-Type", "text/html; charset=utf-8")], page(manager, environ, address)

@@ -44,9 +44,7 @@ def verdict_of(request: Request) -> Verdict:
     explained, name = request.explanation, request.sessions.cookie_name
     found, accepted = explained.candidates, explained.accepted
     if explained.kind == NOWHERE:
-        return Verdict(
-            "refused", REFUSED["no_key"].title, "The manager has nothing to keep sessions with.", REFUSED["no_key"]
-        )
+        return _refused("no_key", "The application sees an empty session.")
     if explained.is_too_long:
         sentence = f"{_TOO_LONG.title}: {len(explained.header):,} bytes. The application sees an empty session."
         return Verdict("refused", "Refused", sentence, _TOO_LONG)
@@ -69,7 +67,7 @@ def verdict_of(request: Request) -> Verdict:
 
 def _refused(word: str, then: str) -> Verdict:
     reason = REFUSED[word]
-    title = "Not known" if word == "unavailable" else "Refused"
+    title = {"unavailable": "Not known", "no_key": "Nothing is kept"}.get(word, "Refused")
     return Verdict("refused", title, element("span", f"{reason.title} (", code(word), f"). {then}"), reason)
 
 
