@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from session_mw.inspector.html import shown
@@ -27,13 +27,25 @@ def refusal(environ: Mapping[str, Any]) -> str | None:
     """
     if not _is_loopback(environ.get("REMOTE_ADDR", "")):
         return "It answers clients on this machine only, at 127.0.0.1 or ::1."
-    through = next((name for name in environ if _OF_A_PROXY.fullmatch(name)), None)
+    through = next((name for name in _names(environ) if _OF_A_PROXY.fullmatch(name)), None)
     if through is not None:
         header = through.removeprefix("HTTP_").replace("_", "-").title()
         return f"It does not answer through a proxy, and this request has the header {shown(header, 60)}."
     if not is_this_machine(place_of(environ)[0]):
         return "It answers under a name of this machine only: localhost, 127.0.0.1 or [::1]."
     return None
+
+
+def _names(environ: Mapping[str, Any]) -> Iterator[str]:
+    """The names in the environ, and of headers that were in the request.
+
+    waitress takes what a proxy says out of the environ if it is not told to trust that proxy. A function that it puts
+    there belongs to the connection, whose request still has all headers.
+    """
+    yield from environ
+    channel = getattr(environ.get("waitress.client_disconnected"), "__self__", None)
+    for request in getattr(channel, "requests", [])[:1]:
+        yield from (f"HTTP_{name}" for name in request.headers)
 
 
 def _is_loopback(address: str) -> bool:

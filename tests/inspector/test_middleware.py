@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 from base64 import b64encode
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from session_mw import ConfigurationError, MemoryStore, MissingSession, SessionM
 from session_mw.inspector import SessionInspector
 from session_mw.middleware import middleware_in
 from support.pages import Page
+from support.services import waitress_server
 from support.stores import Recording
 from support.tokens import KEY, signed, token_of
 from support.validators import between_validators
@@ -154,6 +156,16 @@ def test_it_does_not_answer_through_a_proxy(header: str) -> None:
     answer = look(**{"HTTP_" + header.upper().replace("-", "_"): ""})
     assert answer.status == "403 Forbidden"
     assert f"has the header {header}.\n".encode() in answer.body
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Real-IP", "Via"])
+def test_waitress_does_not_hide_a_proxy(header: str) -> None:
+    with waitress_server(SessionMiddleware(SessionInspector(page(), debug=True), KEY)) as site:
+        for headers, status in (({}, 200), ({header: "203.0.113.9"}, 403), ({}, 200)):
+            connection = HTTPConnection("127.0.0.1", site.port, timeout=10)
+            connection.request("GET", "/_session", headers=headers)
+            assert connection.getresponse().status == status
+            connection.close()
 
 
 @pytest.mark.parametrize("header", ["HTTP_REFERER", "HTTP_X_REQUESTED_WITH", "HTTP_USER_AGENT", "HTTP_PRIORITY"])

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import session_mw
-from session_mw import MemoryStore, SessionManager, notices, rejections
+from session_mw import MemoryStore, SessionManager, StoreError, notices, rejections
 from session_mw.backends.explanation import REASONS
 from support.refusals import REFUSALS
-from support.stores import Recording
+from support.stores import METHODS, Recording
 from support.tokens import KEY, OTHER_KEY, sealed, signed, token_of
 from support.visitors import Client
 
@@ -196,6 +196,20 @@ def test_a_large_cookie_is_told() -> None:
     (notice,) = explain(SessionManager(KEY, encrypt=True), f"session={token}").notices
     assert notice.reason == "size"
     assert str(len("session") + len(token)) in notice.text
+
+
+def test_while_it_is_not_known_what_has_ended_nothing_is_accepted(clock) -> None:
+    store = Recording(MemoryStore())
+    client = Client(SessionManager(KEY, revocations=store))
+    client.do(lambda s: s.update(a=1))
+    store.fail(*METHODS)
+    clock.advance(120)
+    explained = explain(client.sessions, client.cookie)
+    (one,) = explained.candidates
+    assert (one.reason, one.contents.data) == ("unavailable", {"a": 1})
+    with pytest.raises(StoreError) as raised:
+        client.data()
+    assert str(explained.failure) == str(raised.value)
 
 
 # Looking is no touch
