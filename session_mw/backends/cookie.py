@@ -71,7 +71,7 @@ class CookieBackend:
         now = int(time.time())
         tokens = self.cookie.values(session._header)
         if len(tokens) > 1:
-            tokens = self._shaped(tokens, session._header)
+            tokens = self._shaped(tokens)
         if len(tokens) == 1:
             found = self._find(tokens[0], now)
             if found is not None:
@@ -101,7 +101,7 @@ class CookieBackend:
             return SILENT
         tokens = self.cookie.values(session._header)
         if len(tokens) > 1:
-            tokens = self._shaped(tokens, session._header)
+            tokens = self._shaped(tokens)
         if not tokens:
             return SILENT
         if len(tokens) == 1 and (outcome := self._refresh_unread(session, tokens[0])) is not None:
@@ -119,12 +119,14 @@ class CookieBackend:
         """Whether the session with this payload may be refreshed unread."""
         return self.guard is None or self.guard.admits_unread(session, payload)
 
-    def _shaped(self, values: list[str], header: str) -> list[str]:
+    def _shaped(self, values: list[str]) -> list[str]:
         """Those of several values that look like tokens."""
-        shape = self.codec.shape
-        tokens = [value for value in values if len(value) <= MAX_COOKIE and shape.fullmatch(value)]
-        if len(tokens) < len(values):
-            self._rejections.log("malformed", header)
+        shape, tokens, logged = self.codec.shape, [], set[str]()
+        for value in values:
+            if len(value) <= MAX_COOKIE and shape.fullmatch(value):
+                tokens.append(value)
+            else:
+                self._rejections.log("malformed", value, logged)
         return tokens
 
     def _only_authentic(

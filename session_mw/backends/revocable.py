@@ -87,7 +87,7 @@ class RevocableBackend(CookieBackend):
         now = int(clock)
         tokens = self.cookie.values(session._header)
         if len(tokens) > 1:
-            tokens = self._shaped(tokens, session._header)
+            tokens = self._shaped(tokens)
         revocations, found, is_late = self.revocations, [], False
         logged: set[str] | None = None if len(tokens) == 1 else set()
         for token in tokens if len(tokens) <= MAX_CANDIDATES else ():

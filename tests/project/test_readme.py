@@ -295,7 +295,7 @@ def test_the_settings_table_has_flask_s_names():
 
 def test_every_setting_that_the_readme_writes_with_a_value_exists():
     of_others = set("sessions environ_key keep username type cookie_expires days table prefix port".split())
-    of_others |= set("x_proto trusted_proxy trusted_proxy_headers session cache".split())
+    of_others |= set("x_proto trusted_proxy trusted_proxy_headers session cache debug".split())
     written = {name for span in code(PROSE) for name in re.findall(r"\b([a-z_]+)=(?!=)", span)}
     assert written - of_others <= SETTING_NAMES
     assert len(written & SETTING_NAMES) >= 5

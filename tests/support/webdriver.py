@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -33,39 +34,46 @@ class Browser:
 
     Args:
         arguments: More of Chromium's.
-        profile: A directory to keep the profile in; None: one that goes with the browser.
         home: Where Chromium looks for certificates that it trusts; None: it takes any certificate.
     """
 
-    def __init__(self, *arguments: str, profile: Path | None = None, home: Path | None = None) -> None:
+    def __init__(self, *arguments: str, home: Path | None = None) -> None:
         driver = shutil.which("chromedriver") or missing("chromedriver (Debian: chromium-driver)")
-        chromium = shutil.which("chromium") or missing("chromium (Debian: chromium)")
-        self._temporary = tempfile.mkdtemp(prefix="session-mw-browser-")
+        self._chromium = shutil.which("chromium") or missing("chromium (Debian: chromium)")
+        self._profile = tempfile.mkdtemp(prefix="session-mw-browser-")
+        self._trusts_all = home is None
+        self._arguments = [*_ARGUMENTS, *arguments, f"--user-data-dir={self._profile}"]
+        if self._trusts_all:
+            self._arguments.append("--ignore-certificate-errors")
         port = free_port()
         # a proxy of the environment is not for loopback
         self._open = build_opener(ProxyHandler({})).open
         environment = os.environ if home is None else {**os.environ, "HOME": str(home)}
         self._driver = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL, env=environment)
-        self._root = f"http://{HOST}:{port}"
+        self._root = self._driver_root = f"http://{HOST}:{port}"
         try:
             wait_until(self._is_up, "chromedriver does not answer")
-            options = {
-                "binary": chromium,
-                "args": [
-                    *_ARGUMENTS,
-                    *(["--ignore-certificate-errors"] if home is None else []),
-                    *arguments,
-                    f"--user-data-dir={profile or self._temporary}",
-                ],
-                # Debian's Chromium blocks the cookies of frames from other sites unless it is told not to
-                "prefs": {"profile": {"cookie_controls_mode": 0, "block_third_party_cookies": False}},
-            }
-            wanted = {"browserName": "chrome", "acceptInsecureCerts": home is None, "goog:chromeOptions": options}
-            answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-            self._root += f"/session/{answer['sessionId']}"
+            self._start()
         except BaseException:
             self._end()
             raise
+
+    def _start(self) -> None:
+        self._root = self._driver_root
+        options = {
+            "binary": self._chromium,
+            "args": self._arguments,
+            # Debian's Chromium blocks the cookies of frames from other sites unless it is told not to
+            "prefs": {"profile": {"cookie_controls_mode": 0, "block_third_party_cookies": False}},
+        }
+        wanted = {"browserName": "chrome", "acceptInsecureCerts": self._trusts_all, "goog:chromeOptions": options}
+        answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self._root += f"/session/{answer['sessionId']}"
+
+    def restart(self) -> None:
+        """Close the browser, and start it again with what it has kept on disk."""
+        self._call("DELETE", "")
+        self._start()
 
     def get(self, url: str) -> str:
         """Open an address; the page's text."""
@@ -94,6 +102,23 @@ class Browser:
 
     def click(self, selector: str) -> None:
         self._call("POST", f"/element/{self._find(selector)}/click", {})
+
+    def press_tab(self) -> None:
+        """Press the key Tab."""
+        keys = [{"type": kind, "value": "\ue004"} for kind in ("keyDown", "keyUp")]
+        self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": keys}]})
+
+    def show(self, width: int, height: int = 800, *, dark: bool = False) -> None:
+        """Be a screen of that size, in CSS pixels, of somebody who prefers dark or light pages."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._devtools("Emulation.setDeviceMetricsOverride", **screen)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._devtools("Emulation.setEmulatedMedia", features=[scheme])
+
+    def screenshot(self) -> bytes:
+        """The whole page as a PNG, also what lies below the screen."""
+        shot = self._devtools("Page.captureScreenshot", captureBeyondViewport=True)
+        return b64decode(shot["data"])
 
     def enter_frame(self) -> None:
         """Let ``text`` and ``run`` mean the page's first frame, until the next address."""
@@ -151,4 +176,4 @@ class Browser:
     def _end(self) -> None:
         self._driver.terminate()
         self._driver.wait()
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        shutil.rmtree(self._profile, ignore_errors=True)
