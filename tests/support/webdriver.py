@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+from base64 import b64decode
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
@@ -82,6 +83,23 @@ class Browser:
     def click(self, selector: str) -> None:
         self._call("POST", f"/element/{self._find(selector)}/click", {})
 
+    def press_tab(self) -> None:
+        """Press the key Tab."""
+        keys = [{"type": kind, "value": "\ue004"} for kind in ("keyDown", "keyUp")]
+        self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": keys}]})
+
+    def show(self, width: int, height: int = 800, *, dark: bool = False) -> None:
+        """Be a screen of that size, in CSS pixels, of somebody who prefers dark or light pages."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._devtools("Emulation.setDeviceMetricsOverride", **screen)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._devtools("Emulation.setEmulatedMedia", features=[scheme])
+
+    def screenshot(self) -> bytes:
+        """The whole page as a PNG, also what lies below the screen."""
+        shot = self._devtools("Page.captureScreenshot", captureBeyondViewport=True)
+        return b64decode(shot["data"])
+
     def enter_frame(self) -> None:
         """Let ``text`` and ``run`` mean the page's first frame, until the next address."""
         self._call("POST", "/frame", {"id": 0})
@@ -108,8 +126,8 @@ class Browser:
         finally:
             self._end()
 
-    def _devtools(self, command: str) -> Any:
-        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": {}})
+    def _devtools(self, command: str, **parameters: Any) -> Any:
+        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def _find(self, selector: str) -> str:
         found = self._call("POST", "/element", {"using": "css selector", "value": selector})
