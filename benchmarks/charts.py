@@ -19,8 +19,8 @@ HERE = Path(__file__).resolve().parent
 RECORD = HERE / "recorded.json"
 DOCS = HERE.parent / "docs"
 
-INK, PAPER, OURS, OTHERS = "#1f2328", "#ffffff", "#2f6fde", "#9aa4b0"
-AT_NIGHT = {INK: "#e6edf3", PAPER: "#131416", OURS: "#6ea8fe", OTHERS: "#5b6570"}
+INK, PAPER, OURS, OTHERS = "#1f2328", "#ffffff", "#2452c9", "#9aa4b0"
+AT_NIGHT = {INK: "#e6edf3", PAPER: "#131416", OURS: "#8db0ff", OTHERS: "#5b6570"}
 """The colour that takes another's place where the reader's display is dark."""
 IN_THE_SMALL_CHART = {
     "session_mw": "session_mw",

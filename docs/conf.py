@@ -47,14 +47,14 @@ pygments_dark_style = "github-dark"
 html_theme_options = {
     "sidebar_hide_name": False,
     "light_css_variables": {
-        "color-brand-primary": "#1f58b8",
-        "color-brand-content": "#1f58b8",
-        "color-brand-visited": "#1f58b8",
+        "color-brand-primary": "#2452c9",
+        "color-brand-content": "#2452c9",
+        "color-brand-visited": "#2452c9",
     },
     "dark_css_variables": {
-        "color-brand-primary": "#6ea8fe",
-        "color-brand-content": "#6ea8fe",
-        "color-brand-visited": "#6ea8fe",
+        "color-brand-primary": "#8db0ff",
+        "color-brand-content": "#8db0ff",
+        "color-brand-visited": "#8db0ff",
     },
 }
 

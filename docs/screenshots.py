@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +34,8 @@ IMAGES = ROOT / "docs" / "images"
 KEY = "the-key-of-the-screenshots-is-32-bytes"
 NOW = 1_790_000_000
 """Unix time at which all pictures are taken: tokens, and what is said of their age, are the same each time."""
-WIDTH = 720
+WIDTH, HEIGHT = 760, 900
+"""Of the browser's window, in CSS pixels: two pictures stand side by side in the README."""
 MOST_BYTES = 150_000
 NOTICEABLE = 0.02
 """The part of a picture's pixels that have to be different, for it to be another picture."""
@@ -47,7 +49,7 @@ runpy.run_path({demo!r}, run_name="__main__")
 
 
 def fill_the_cart(browser: Browser, site: str) -> None:
-    """The demo's first page, after a log-in, with two things in the cart."""
+    """Lead to the demo's first page, after a log-in, with two things in the cart."""
     browser.get(site)
     browser.type('input[name="username"]', "Ada")
     browser.click('form[action="/login"] button')
@@ -57,8 +59,17 @@ def fill_the_cart(browser: Browser, site: str) -> None:
         browser.wait_for(item)
 
 
-PICTURES: dict[str, Callable[[Browser, str], None]] = {"demo": fill_the_cart}
+def inspect_the_cookie(browser: Browser, site: str) -> None:
+    """Lead to what the inspector says of the cookie after that."""
+    fill_the_cart(browser, site)
+    browser.get(f"{site}_session")
+
+
+PICTURES: dict[str, Callable[[Browser, str], None]] = {"demo": fill_the_cart, "inspector": inspect_the_cookie}
 """What leads to the page of a picture, by the picture's name."""
+if find_spec("session_mw.inspector") is None:
+    # Both pictures are of the demo that has the inspector beside it.
+    PICTURES.clear()
 
 
 def main() -> None:
@@ -78,7 +89,7 @@ def main() -> None:
         for name, lead in PICTURES.items():
             with served_demo() as site:
                 browser.forget_cookies()
-                browser.show(WIDTH, 600)
+                browser.show(WIDTH, HEIGHT)
                 lead(browser, site)
                 keep(IMAGES / f"{name}.png", browser.screenshot())
     finally:
@@ -117,7 +128,9 @@ def answers(port: int) -> bool:
 
 def keep(file: Path, png: bytes) -> None:
     """Write a picture with few colours, and so few bytes, unless the one that is there looks the same."""
-    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    whole = Image.open(io.BytesIO(png)).convert("RGB")
+    # without the scroll bar's place, which the browser leaves out
+    picture = whole.crop((0, 0, whole.width, HEIGHT)).quantize(256, dither=Image.Dither.NONE)
     if file.exists() and looks_the_same(picture, Image.open(file)):
         print(f"{file.relative_to(ROOT)} stays as it is")
         return

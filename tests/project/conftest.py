@@ -14,7 +14,7 @@ import pytest
 
 from session_mw import SessionMiddleware
 from support.django_project import configure_django
-from support.pages import python_of
+from support.markdown import python_of
 from support.tokens import KEY
 
 _IMPORT = re.compile(r"^\s*(?:from|import) ([A-Za-z0-9_]+)", re.MULTILINE)

@@ -11,7 +11,7 @@ import pytest
 import session_mw
 import session_mw.login
 from session_mw import protocols
-from support.pages import DOCS, text_of
+from support.markdown import DOCS, text_of
 
 PAGES = sorted((DOCS / "api").glob("*.rst"))
 _ENTRY = re.compile(r"^\.\. auto(?:class|exception|function):: ([\w.]+)(?:\(\))?\n((?:   .*\n)*)", re.M)

@@ -11,7 +11,7 @@ import pytest
 
 from session_mw import SessionMiddleware
 from support.django_project import configure_django
-from support.pages import README, table
+from support.markdown import README, table
 from support.tokens import KEY
 from support.visitors import Visitor
 

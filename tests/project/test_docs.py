@@ -20,7 +20,7 @@ from session_mw.codecs.signed import read_unverified
 from session_mw.exceptions import WeakSecretKeyWarning
 from session_mw.stores.urls import location_of, open_store
 from support.clock import Clock
-from support.pages import DOCS, PAGES, README, Block, all_blocks, blocks_of, python_of, text_of
+from support.markdown import DOCS, PAGES, README, Block, all_blocks, blocks_of, python_of, text_of
 from support.services import Service
 from support.tokens import KEY
 from support.visitors import Client, Visitor

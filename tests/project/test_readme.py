@@ -10,7 +10,7 @@ import pytest
 from session_mw.settings import Settings
 from session_mw.stores.urls import STORES
 from support.declared import ROOT, SETUP, names
-from support.pages import README, blocks_of, code, prose_of, table, text_of
+from support.markdown import README, blocks_of, code, prose_of, table, text_of
 from support.visitors import Visitor
 
 TEXT = text_of(README)

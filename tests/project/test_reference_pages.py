@@ -18,7 +18,7 @@ from session_mw.config import FLASK_NAMES
 from session_mw.settings import Settings
 from session_mw.stores.urls import STORES
 from support.declared import ROOT, SETUP
-from support.pages import DOCS, PAGES, code, prose_of, table, text_of
+from support.markdown import DOCS, PAGES, code, prose_of, table, text_of
 from support.tokens import KEY
 from support.visitors import Visitor
 from support.wsgi import Server, guarded, page, visit

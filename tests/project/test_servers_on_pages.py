@@ -19,7 +19,7 @@ import pytest
 from session_mw import SessionMiddleware
 from support import services
 from support.declared import ROOT
-from support.pages import README, Block, all_blocks, blocks_of
+from support.markdown import README, Block, all_blocks, blocks_of
 from support.shared_caches import APACHE_MODULES, apache, nginx, scratch_directory, stop
 from support.sockets import ask
 from support.tokens import KEY, token_of

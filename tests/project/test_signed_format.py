@@ -17,7 +17,7 @@ from session_mw.csrf import CSRF_KEY
 from session_mw.flash import FLASHES_KEY
 from session_mw.tagged_json import TaggedJSON
 from support.clock import Clock
-from support.pages import DOCS, blocks_of, code, table
+from support.markdown import DOCS, blocks_of, code, table
 
 PAGE: Path = DOCS / "signed-format.md"
 TIME = 1700000000

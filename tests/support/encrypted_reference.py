@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
-from support.pages import DOCS, blocks_of
+from support.markdown import DOCS, blocks_of
 
 PAGE = DOCS / "encrypted-format.md"
 COOKIE = b"session_mw cookie encryption"
