@@ -101,17 +101,3 @@ def table_below(page: str, title: str) -> list[list[str]]:
 def shown(cost: float | None) -> str:
     """As benchmarks/reports.py shows microseconds."""
     return "refuses" if cost is None else f"{cost:.2f}" if cost < 1 else f"{cost:.1f}" if cost < 20 else f"{cost:.0f}"
-
-
-def test_the_charts_are_drawn_of_the_record_alone(tmp_path):
-    pytest.importorskip("matplotlib")
-    for folder in ("one", "other"):
-        (tmp_path / folder).mkdir()
-        printed(
-            "import charts, json, pathlib; "
-            f"charts.draw_all(json.loads(charts.RECORD.read_text())['parts'], pathlib.Path({str(tmp_path / folder)!r}))"
-        )
-    drawn = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert drawn == ["benchmarks-growth.svg", "benchmarks-in-process.svg", "benchmarks.svg"]
-    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes() for name in drawn)
-    assert "prefers-color-scheme: dark" in (tmp_path / "one" / "benchmarks.svg").read_text()
