@@ -64,6 +64,7 @@ def test_there_are_vectors_of_both_kinds_of_payload() -> None:
 
 
 def test_each_tag_of_the_table_is_read_from_what_the_page_writes() -> None:
+    pytest.importorskip("markupsafe")
     rows = table(PAGE, "tag |")
     kinds = {}
     for tag, _, written, _ in rows:
