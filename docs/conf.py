@@ -69,7 +69,7 @@ WHOLE = {
 PAGES = {file: f"{page}.md" for page, file in WHOLE.items()} | {"examples/README.md": "examples.md"}
 SOON = ("device-bound", "inspector")
 """Pages that docs/index.md lists already, and that come with their features."""
-_LINK = re.compile(r"(\]\(|src=\")(?!https?:|#|mailto:)([^)\"#\s]+)")
+_LINK = re.compile(r"(\]\()(?!https?:|#|mailto:)([^)#\s]+)")
 _TOCTREE = re.compile(r"^```\{toctree\}\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
