@@ -333,6 +333,22 @@ def is_handshake(environ: Mapping[str, Any]) -> bool:
     return WEBSOCKET_KEY in environ
 
 
+def check_works_alone(sessions: SessionManager, remedy: str) -> None:
+    """See that a manager needs no middleware: for adapters that open and commit sessions themselves.
+
+    Args:
+        remedy: How the middleware is put around an application of the adapter's.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    if sessions.guard is not None:
+        raise ConfigurationError(
+            "device_bound: browsers prove their devices to paths that SessionMiddleware answers, and it is not in "
+            f"front; write {remedy}"
+        )
+
+
 def _opened(store: Store | str | None) -> Store | None:
     return open_store(store) if isinstance(store, str) else store
 

@@ -151,6 +151,11 @@ class Settings:
         return _seconds("device_proof_lifetime", self.device_proof_lifetime, most=MAX_PROOF)
 
     @property
+    def proof_cookie_name(self) -> str:
+        """The name of the cookie beside a session that is bound to a device; its prefix is the session cookie's."""
+        return f"{self.cookie_name}-proof"
+
+    @property
     def uses_keys(self) -> bool:
         """Whether the secret keys sign or encrypt anything; a store's cookie holds only a random id."""
         return self.store is None or self.store_encryption or self.device_bound is not False

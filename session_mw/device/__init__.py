@@ -14,3 +14,4 @@ from __future__ import annotations
 
 from session_mw.device.binding import Binding as Binding
 from session_mw.device.binding import binding_of as binding_of
+from session_mw.device.binding import proven_until as proven_until

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from session_mw.codecs.base64url import b64encode
+from session_mw.manager import manager_of
 from session_mw.session import Session
 from session_mw.state import SIGNER
 
@@ -74,6 +75,16 @@ def binding_in(metadata: Mapping[str, Any]) -> Binding | None:
 def binding_of(session: Session) -> Binding | None:
     """What a session is bound to; None: to nothing, or it does not count in this request."""
     return binding_in(session._touch().metadata)
+
+
+def proven_until(session: Session) -> int | None:
+    """Unix time until which the proof holds that the request brought; None: it brought none for this session."""
+    binding, sessions = binding_of(session), manager_of(session)
+    guard: Any = None if sessions is None else sessions.guard
+    if binding is None or guard is None:
+        return None
+    until: int | None = guard.proven_until(session, binding)
+    return until
 
 
 def algorithm_of(key: str) -> str:

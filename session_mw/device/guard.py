@@ -31,7 +31,6 @@ from session_mw.session import Session
 from session_mw.settings import Settings
 from session_mw.state import END, KEEP, SIGNER, VARIES, Outcome, SessionState
 
-SUFFIX = "-proof"
 UNDER_WAY = 10
 """Seconds after a registration in which requests come that were sent before the browser had a proof cookie."""
 
@@ -70,7 +69,7 @@ class DeviceGuard:
         self.settings = settings
         self.tokens = DeviceTokens(settings)
         self.proof_cookie = SessionCookie(
-            settings.cookie_name + SUFFIX,
+            settings.proof_cookie_name,
             domain=settings.cookie_domain,
             path=settings.cookie_path,
             secure=True,

@@ -10,7 +10,7 @@ from session_mw.backends.explanation import ENCRYPTED, SIGNED, STORED, Candidate
 from session_mw.inspector.figures import Point, glyph, time_line
 from session_mw.inspector.html import Child, element, plural, quoted, shown
 from session_mw.inspector.layout import Request, card, code, duration, from_now, moment, row, table
-from session_mw.state import LABEL, LIFETIME, PRINCIPAL, SID
+from session_mw.state import LABEL, LIFETIME, PRINCIPAL, SID, is_bound
 
 _WRITTEN = {SIGNED: "Signed", ENCRYPTED: "Encrypted"}
 _HASHES = {"sha1": "HMAC with SHA-1, as Flask", "sha256": "HMAC with SHA-256", "sha512": "HMAC with SHA-512"}
@@ -95,9 +95,8 @@ def _owner(one: Candidate) -> Iterator[tuple[str, Child]]:
         yield "Lifetime of its own", duration(own)
     if SID in metadata:
         yield "Id", code(shown(metadata[SID]))
-    bound = getattr(one.info, "device_bound", None)
-    if bound is not None:
-        yield "Bound to a device", "yes: a copied cookie is not enough" if bound else "no"
+    if one.info is not None or is_bound(metadata):
+        yield "Bound to a device", "yes: a copied cookie is not enough" if is_bound(metadata) else "no"
 
 
 def _endings(one: Candidate, request: Request) -> Iterator[tuple[str, Child]]:

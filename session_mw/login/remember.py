@@ -41,6 +41,8 @@ class Remember:
         settings, name = sessions.settings, login.remember_cookie_name
         if name == sessions.cookie_name:
             raise ConfigurationError(f"remember_cookie_name is {name!r}, the session cookie's own; choose another name")
+        if settings.device_bound and name == settings.proof_cookie_name:
+            raise ConfigurationError(f"remember_cookie_name is {name!r}, the proof cookie's; choose another name")
         if login.max_sessions is not None and not is_indexed(sessions.store):
             raise ConfigurationError(
                 "max_sessions needs a store that lists a user's sessions: SQLite, Redis, SQLAlchemy, files or memory"
