@@ -60,8 +60,8 @@ def public_key(text: str) -> PublicKey:
 
 
 def _rsa_key(modulus: bytes) -> RSAPublicKey:
-    if modulus[:1] == b"\0" or len(modulus) not in _MODULUS:
-        raise ValueError("a modulus of another size")
+    if len(modulus) not in _MODULUS or modulus[0] == 0 or modulus[-1] % 2 == 0:
+        raise ValueError("no modulus, or one of another size")
     return RSAPublicNumbers(_EXPONENT, int.from_bytes(modulus)).public_key()
 
 
