@@ -98,6 +98,9 @@ class RevocableBackend(CookieBackend):
                 revocations.follow()
             facts = one[0].facts
             if revocations.ledger.has_ended(facts):
+                if len(tokens) == 1 and self._was_under_way(session, one[0]):
+                    one[0].came_late()
+                    return one
                 is_late |= revocations.is_late(facts.id)
                 self._rejections.log("ended", token, logged)
             elif len(tokens) == 1:
@@ -121,6 +124,16 @@ class RevocableBackend(CookieBackend):
         state.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
         state.found(_NO_FACTS)
         return state
+
+    def _was_under_way(self, session: Session, state: RevocableState) -> bool:
+        """Whether the request was sent before its browser had the cookie of the session that it has just bound.
+
+        It can read the session; what it writes is not saved.
+        """
+        if self.guard is None or state.principal is None or state.device_bound:
+            return False
+        renewed = self.revocations.ledger.renewed_at(state.facts)
+        return renewed is not None and self.guard.was_under_way(session, renewed // MICROSECONDS)
 
     def _admits(self, session: Session, state: RevocableState, logged: set[str] | None) -> bool:
         return self.guard is None or self.guard.admits(session, state, self._rejections, logged)

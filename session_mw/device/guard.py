@@ -31,16 +31,15 @@ from session_mw.session import Session
 from session_mw.settings import Settings
 from session_mw.state import END, KEEP, SIGNER, VARIES, Outcome, SessionState
 
-UNDER_WAY = 10
+UNDER_WAY = 5
 """Seconds after a registration in which requests come that were sent before the browser had a proof cookie."""
 
 _ROOM_FOR_KEY = 64
 """Bytes by which a token grows that gets a key."""
-_SETTLED = 30
-"""Seconds after which a page has registered, if its browser can."""
-_PAGES = ("document", "iframe", "frame")
-_SCRIPTS = "empty"
-"""What ``Sec-Fetch-Dest`` says of pages, and of what scripts ask for (Fetch Metadata, W3C)."""
+_SETTLED = 10
+"""Seconds after which a browser has registered that got an offer, if it can."""
+_DESTINATIONS = ("document", "iframe", "frame", "empty")
+"""What ``Sec-Fetch-Dest`` says of pages and of what scripts ask for, but not of images and the like."""
 _MAX_KEPT = 256
 _LONGEST_KEPT = 4096
 """Characters of a Cookie header."""
@@ -128,7 +127,7 @@ class DeviceGuard:
     def _admits_bound(
         self, session: Session, state: KeptState[Any], value: str, rejections: RejectionLog, logged: set[str] | None
     ) -> bool:
-        binding, environ = read_binding(value), session._environ or {}
+        binding = read_binding(value)
         if binding is None:
             return True
         until = self.proven_until(session, binding)
@@ -139,7 +138,9 @@ class DeviceGuard:
                 if len(self._proven) > _MAX_KEPT:
                     self._proven.popitem(last=False)
             return True
-        if self.endpoint in environ or self._was_under_way(environ, session, binding):
+        if session._environ is not None and self.endpoint in session._environ:
+            return True
+        if binding.since is not None and self.was_under_way(session, binding.since):
             return True
         if self.settings.device_bound == "report":
             rejections.would_reject("unproven", state.token)
@@ -154,14 +155,20 @@ class DeviceGuard:
             return True
         return _BOUND.search(payload) is None and payload.find(b"\\u00") < 0
 
-    def _was_under_way(self, environ: Mapping[str, Any], session: Session, binding: Binding) -> bool:
-        """Whether a page may have asked before its browser had the answer to the registration, a moment ago.
+    def was_under_way(self, session: Session, bound_at: int) -> bool:
+        """Whether the request may have been sent before its browser had the answer to the registration, a moment ago.
 
-        The scripts of a page begin to ask while the browser registers. Who says so untruly gains some seconds.
+        The page that a log-in leads to, and its scripts, come while the browser registers. Who says so untruly gains
+        some seconds.
+
+        Args:
+            bound_at: Unix time of the registration.
         """
-        if binding.since is None or environ.get("HTTP_SEC_FETCH_SITE") != "same-origin":
+        environ = session._environ or {}
+        # Other clients than browsers do not say where a request comes from, and none of another site's was on its way.
+        if environ.get("HTTP_SEC_FETCH_SITE") not in ("same-origin", "none") or self.endpoint in environ:
             return False
-        age = int(time.time()) - binding.since
+        age = int(time.time()) - bound_at
         return -self._leeway <= age <= UNDER_WAY and not self.proof_cookie.values(session._header)
 
     # Saving
@@ -202,6 +209,8 @@ class DeviceGuard:
         return f"{name}.{key}" if self._is_in_cookies else f"{name}.{key}.{int(time.time())}"
 
     def _save_unbound(self, session: Session, state: KeptState[Any]) -> Outcome:
+        if getattr(state, "late", False):
+            return state.save(session)
         begins = not state.token or state.intent != KEEP
         former, changes, name = state.metadata.get(SIGNER), session._changes, self.name_of(state)
         binding = self.restored(session, name)
@@ -233,7 +242,9 @@ class DeviceGuard:
         if not session._https:
             self._notices.device_over_http(session)
             return outcome
-        if not self._can_register(environ, begins or int(time.time()) - state.created >= _SETTLED):
+        if not begins and "HTTP_SEC_FETCH_DEST" in environ and int(time.time()) - state.created < _SETTLED:
+            return outcome
+        if not self._can_register(environ):
             return outcome
         path = fields.url_path(environ.get(self.root, "") + self.settings.device_path + REGISTER_PATH)
         if not path_matches(self._cookie.path, path):
@@ -245,14 +256,13 @@ class DeviceGuard:
         offer = "Secure-Session-Registration", fields.registration(self.algorithms, path, challenge)
         return Outcome(outcome.headers, outcome.refresh_only, (offer,))
 
-    def _can_register(self, environ: Mapping[str, Any], from_scripts: bool) -> bool:
-        """Whether an offer makes sense, by what the browser says of the request.
+    def _can_register(self, environ: Mapping[str, Any]) -> bool:
+        """Whether an offer makes sense, by what the browser says of the request (Fetch Metadata, W3C).
 
-        A browser registers once for each offer, at the same time, and signs only so often in ten minutes. So the many
-        requests that belong to one page get none.
+        A browser registers once for each offer, all at the same time, and signs only so often in ten minutes. So what
+        belongs to a page gets none, nor a page that follows at once upon one that did.
         """
-        destination = environ.get("HTTP_SEC_FETCH_DEST", "document")
-        if destination not in _PAGES and not (destination == _SCRIPTS and from_scripts):
+        if environ.get("HTTP_SEC_FETCH_DEST", "document") not in _DESTINATIONS:
             return False
         # It would send no cookie: its POST counts as the other site's.
         return environ.get("HTTP_SEC_FETCH_SITE") != "cross-site" or self.settings.cookie_samesite == "None"

@@ -151,25 +151,28 @@ def fetched(destination: str, site: str = "same-origin", mode: str = "no-cors") 
     return {"HTTP_SEC_FETCH_DEST": destination, "HTTP_SEC_FETCH_SITE": site, "HTTP_SEC_FETCH_MODE": mode}
 
 
-def test_the_parts_of_a_page_are_offered_nothing(settings):
+def test_the_parts_of_a_page_are_offered_nothing(clock, settings):
     """A browser registers once for each offer, and makes only so many signatures in some minutes."""
     browser = BindingBrowser(bound_site(**settings))
     browser.get("/login")
+    clock.advance(10)
     for destination in ("image", "script", "style", "font", "video", "worker", "report"):
         assert offers(browser.get(**fetched(destination))) == []
     for destination in ("document", "iframe", "frame"):
         assert len(offers(browser.get(**fetched(destination, mode="navigate")))) == 1
 
 
-def test_scripts_are_offered_a_device_at_a_log_in_and_when_the_page_has_had_the_time(clock, settings):
+@pytest.mark.parametrize("request_", [fetched("empty", mode="cors"), fetched("document", mode="navigate")])
+def test_a_browser_that_has_just_got_an_offer_gets_no_other_for_ten_seconds(clock, settings, request_):
+    """The page that a log-in leads to, and its scripts, ask while the browser registers."""
     browser = BindingBrowser(bound_site(**settings))
-    script = fetched("empty", mode="cors")
-    assert len(offers(browser.get("/login", **script))) == 1
-    assert offers(browser.get("/write", **script)) == []
-    clock.advance(29)
-    assert offers(browser.get(**script)) == []
+    assert len(offers(browser.get("/login", **request_))) == 1
+    assert offers(browser.get("/write", **request_)) == []
+    clock.advance(9)
+    assert offers(browser.get(**request_)) == []
     clock.advance(1)
-    assert len(offers(browser.get(**script))) == 1
+    assert len(offers(browser.get(**request_))) == 1
+    assert len(offers(browser.get("/login", **request_))) == 1
 
 
 def test_a_page_that_another_site_leads_to_is_offered_nothing_where_the_cookie_would_not_come_along(settings):
@@ -183,26 +186,73 @@ def test_a_page_that_another_site_leads_to_is_offered_nothing_where_the_cookie_w
 # Requests that were under way
 
 
-def test_a_page_s_requests_that_were_under_way_while_it_registered_are_answered(clock, settings, place, log):
-    """They bring the cookie of before, and no proof."""
+@pytest.mark.parametrize("origin", ["same-origin", "none"])
+def test_requests_that_were_under_way_while_the_browser_registered_are_answered(clock, settings, place, log, origin):
+    """They bring the cookie of before, and no proof: the page that a log-in leads to, say."""
     browser = BindingBrowser(bound_site(**settings))
     browser.get("/login")
     before = browser.thief("session")
     browser.register()
-    script = fetched("empty", mode="cors")
-    wanted = b"{}" if place == "revocable" else ADA
+    log.clear()
+    page, is_in_cookie = fetched("document", origin, "navigate"), place in ("signed", "encrypted")
     clock.advance(UNDER_WAY)
-    assert before.get(**script).body == wanted
+    assert before.get(**page).body == ADA
+    assert offers(before.get(**page)) == [] or is_in_cookie
     assert warnings_in(log) == []
     clock.advance(1)
-    assert before.get(**script).body == (ADA if place in ("signed", "encrypted") else b"{}")
+    assert before.get(**page).body == (ADA if is_in_cookie else b"{}")
 
 
-@pytest.mark.parametrize("site", ["none", "cross-site", "same-site", None])
-def test_only_a_page_s_own_requests_were_under_way(clock, site):
-    browser = BindingBrowser(bound_site(store=MemoryStore())).bind()
-    thief = browser.thief("session")
-    assert thief.get(**({} if site is None else {"HTTP_SEC_FETCH_SITE": site})).body == b"{}"
+def test_what_such_a_request_writes_is_saved_in_a_store_and_dropped_where_the_cookie_has_ended(clock, settings, place):
+    browser = BindingBrowser(bound_site(**settings))
+    browser.get("/login")
+    before = browser.thief("session")
+    browser.register()
+    cookie = before.jar["session"]
+    assert before.get("/write", **fetched("empty")).body == b'{"n": 1, "user": "42"}'
+    if place in ("signed", "encrypted"):
+        return
+    assert before.jar["session"] == cookie
+    assert browser.get().body == (ADA if place == "revocable" else b'{"n": 1, "user": "42"}')
+
+
+def test_a_log_out_reaches_requests_that_were_under_way(clock, settings, place):
+    if place in ("signed", "encrypted"):
+        pytest.skip("nothing ends a copy of such a cookie")
+    browser = BindingBrowser(bound_site(**settings))
+    browser.get("/login")
+    before = browser.thief("session")
+    browser.register()
+    browser.get("/logout")
+    assert before.get(**fetched("empty")).body == b"{}"
+
+
+def test_a_registration_that_was_under_way_is_refused(clock, settings, place):
+    """It is the second one."""
+    if place in ("signed", "encrypted"):
+        pytest.skip("nothing tells it from the first one")
+    browser = BindingBrowser(bound_site(**settings))
+    browser.get("/login")
+    other = browser.thief("session")
+    other.offer = browser.offer
+    browser.register()
+    proof = Device().proof(other.offer[1], brings_key=True)
+    answer = Visitor.get(
+        other, REGISTER, https=True, REQUEST_METHOD="POST", HTTP_SECURE_SESSION_RESPONSE=proof, **fetched("empty")
+    )
+    assert answer.status == ("401 Unauthorized" if place == "revocable" else "409 Conflict")
+    assert answer.cookies == []
+
+
+@pytest.mark.parametrize("origin", ["cross-site", "same-site", None])
+def test_only_a_site_s_own_requests_were_under_way(clock, settings, place, origin):
+    if place in ("signed", "encrypted"):
+        pytest.skip("a cookie of before counts")
+    browser = BindingBrowser(bound_site(**settings))
+    browser.get("/login")
+    before = browser.thief("session")
+    browser.register()
+    assert before.get(**({} if origin is None else {"HTTP_SEC_FETCH_SITE": origin})).body == b"{}"
 
 
 def test_with_a_proof_that_is_of_another_session_nothing_was_under_way(clock):

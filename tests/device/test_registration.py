@@ -252,6 +252,54 @@ def test_the_first_of_two_registrations_at_once_wins_in_a_store(clock):
     assert one.refresh().status == "200 OK"
 
 
+def test_a_page_that_names_a_session_keeps_the_binding_of_a_registration_that_overtakes_it():
+    """The session began before the setting: the page's save gives it a name, without a key."""
+    store = MemoryStore()
+    before = BindingBrowser(between_validators(lambda inner: SessionMiddleware(inner, KEY, store=store), site))
+    before.get("/login")
+    app = bound_site(store=store)
+    browser, page = BindingBrowser(app, before.jar), BindingBrowser(app, dict(before.jar))
+    browser.get()
+    update, due = store.update, iter([True])
+
+    def overtaken(*arguments, **named):
+        if next(due, False):
+            assert browser.register().status == "200 OK"
+        return update(*arguments, **named)
+
+    store.update = overtaken
+    assert page.get("/write").body == b'{"n": 1, "user": "42"}'
+    assert browser.get().body == b'{"n": 1, "user": "42"}'
+    assert browser.thief("session").get().body == b"{}"
+    assert browser.refresh().status == "200 OK"
+
+
+def test_a_page_that_logs_somebody_else_in_does_not_get_the_device_of_a_registration_that_overtakes_it():
+    store = MemoryStore()
+
+    def change(environ, start_response):
+        if environ["PATH_INFO"] == "/change":
+            # without a new id
+            environ["session"].principal = "43"
+        return site(environ, start_response)
+
+    app = bound_site(change, store=store)
+    browser = BindingBrowser(app)
+    browser.get("/login")
+    page = browser.thief()
+    update, due = store.update, iter([True])
+
+    def overtaken(*arguments, **named):
+        if next(due, False):
+            assert browser.register().status == "200 OK"
+        return update(*arguments, **named)
+
+    store.update = overtaken
+    page.get("/change")
+    assert page.get().body == b'{"user": "42"}'
+    assert SessionManager(KEY, store=store).sessions_of("43")[0].device_bound is False
+
+
 def test_a_cookie_of_before_the_registration_ends_where_endings_are_remembered():
     browser = BindingBrowser(bound_site(revocations=MemoryStore()))
     browser.get("/login")

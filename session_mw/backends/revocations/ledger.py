@@ -104,6 +104,13 @@ class Ledger:
         renewed = self._renewed.get(digest)
         return renewed is not None and abs(now - renewed[1]) < LATE * MICROSECONDS
 
+    def renewed_at(self, facts: Facts) -> int | None:
+        """When a session got another id a short time ago (microseconds); None: it did not, or has ended since."""
+        renewed = self._renewed.get(facts.id)
+        if renewed is None or self.has_ended(facts._replace(id=self.latest_id(facts.id))):
+            return None
+        return renewed[1]
+
     def latest_id(self, digest: int) -> int:
         """The id that a session has now that had this one a short time ago."""
         for _ in range(len(self._renewed)):
