@@ -23,7 +23,7 @@ from reports import Report
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-PARTS = ("in_process", "stores", "server", "growth", "memory", "revocations", "instructions")
+PARTS = ("in_process", "stores", "server", "growth", "memory", "revocations", "device", "instructions")
 
 INTRODUCTION = """# What a session costs
 

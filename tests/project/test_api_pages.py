@@ -30,6 +30,7 @@ MODULES = {
     "session_mw.testing": ["StoreContract", "session_transaction"],
     "session_mw.settings": ["Settings"],
     "session_mw.secret_keys": ["generate"],
+    "session_mw.device": ["Binding", "binding_of", "proven_until"],
     "session_mw.stores.redis": ["RedisStore"],
     "session_mw.stores.memcached": ["MemcachedStore"],
     "session_mw.stores.sqlalchemy": ["SQLAlchemyStore"],
