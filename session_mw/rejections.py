@@ -74,12 +74,13 @@ class RejectionLog:
         """Log that a stored session, found under ``key``, cannot be read."""
         logger.warning("the stored session %s… cannot be read; its visitor gets an empty one", key[:8])
 
-    def would_reject(self, reason: str, token: str) -> None:
-        """Log that a cookie's value was accepted only because what would reject it is being tried."""
-        level = REASONS.get(reason, logging.INFO)
-        if logger.isEnabledFor(level):
+    def would_reject(self, reason: str, token: str, logged: set[str] | None = None) -> None:
+        """As :meth:`log`, of a value that was accepted only because what would reject it is being tried."""
+        if logged is None or reason not in logged:
+            logged = set() if logged is None else logged
+            logged.add(reason)
             fingerprint = self._fingerprint(token)
-            logger.log(level, "session cookie would be refused: %s (fingerprint %s)", reason, fingerprint)
+            logger.log(REASONS[reason], "session cookie would be refused: %s (fingerprint %s)", reason, fingerprint)
 
     def old_key(self, token: str, what: str = "session cookie") -> None:
         """Log that a cookie, or a stored session, was accepted because a fallback key opens it."""

@@ -186,7 +186,7 @@ class _Heard(RejectionLog):
     def unreadable(self, token: str, key: str) -> None:
         self.reasons[token] = "unreadable"
 
-    def would_reject(self, reason: str, token: str) -> None:
+    def would_reject(self, reason: str, token: str, logged: set[str] | None = None) -> None:
         """Nothing: the session is accepted."""
 
     def old_key(self, token: str, what: str = "") -> None:

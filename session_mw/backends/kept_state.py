@@ -40,8 +40,11 @@ class Guard(Protocol):
     def admits_unread(self, session: Session, payload: bytes) -> bool:
         """Whether it is known already that the request may have the session with this payload."""
 
-    def was_under_way(self, session: Session, bound_at: int) -> bool:
-        """Whether the request may have been sent before the session was bound, at a Unix time a moment ago."""
+    def name_of(self, state: KeptState[Any]) -> str:
+        """The name of a session that is somebody's: what it is bound by."""
+
+    def was_under_way(self, session: Session, name: str, bound_at: int) -> bool:
+        """Whether the request may have been sent before its session was bound, at a Unix time a moment ago."""
 
     def save(self, session: Session, state: SessionState) -> Outcome:
         """Call ``state.save``, and say what is asked of the response.

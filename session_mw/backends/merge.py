@@ -40,7 +40,7 @@ def merge_metadata(
     merged = merge(serializer, base, mine, newer)
     own, theirs = mine.get(SIGNER, ""), newer.get(SIGNER, "")
     # Under another name it is another session: the principal has changed.
-    if is_bound(newer) and own.partition(".")[0] == theirs.partition(".")[0]:
+    if is_bound(newer) and own[:16] == theirs[:16]:
         merged[SIGNER] = theirs
     return merged
 

@@ -26,8 +26,8 @@ from session_mw.stores.session_ids import is_key
 
 MAX_TIME = 10**12
 """Unix times are below; a record has 12 digits for one."""
-# A name of 12 bytes; a point of P-256 (33 bytes), or the modulus of an RSA key of 2048 to 4096 bits; Unix time.
-_SIGNER = re.compile(r"[A-Za-z0-9_-]{16}(?:\.[A-Za-z0-9_-]{44,683}(?:\.[0-9]{1,12})?)?")
+# A name of 12 bytes; Unix time, or a point of P-256 (33 bytes) or the modulus of an RSA key of 2048 to 4096 bits.
+_SIGNER = re.compile(r"[A-Za-z0-9_-]{16}(?:@[0-9]{1,12}|\.[A-Za-z0-9_-]{44,683}(?:\.[0-9]{1,12})?)?")
 
 
 def _is_text(value: Any) -> bool:

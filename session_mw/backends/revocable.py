@@ -133,7 +133,9 @@ class RevocableBackend(CookieBackend):
         if self.guard is None or state.principal is None or state.device_bound:
             return False
         renewed = self.revocations.ledger.renewed_at(state.facts)
-        return renewed is not None and self.guard.was_under_way(session, renewed // MICROSECONDS)
+        if renewed is None:
+            return False
+        return self.guard.was_under_way(session, self.guard.name_of(state), renewed // MICROSECONDS)
 
     def _admits(self, session: Session, state: RevocableState, logged: set[str] | None) -> bool:
         return self.guard is None or self.guard.admits(session, state, self._rejections, logged)

@@ -1,6 +1,7 @@
 """What a session is bound to, as it stands in the session's metadata.
 
     AbCdEfGhIjKlMnOp                          the session's name; it is not bound yet
+    AbCdEfGhIjKlMnOp@1700000000               and when somebody logged in, whose browser was offered to bind it
     AbCdEfGhIjKlMnOp.A2E0...                  the name and the device's public key: a session in a cookie
     AbCdEfGhIjKlMnOp.A2E0....1700000000       and when it was bound: a stored session
 
@@ -25,7 +26,9 @@ RS256 = "RS256"
 ES256_KEY = 44
 """Characters of a compressed point of P-256 as base64url: 33 bytes."""
 NAME_SIZE = 12
-"""Bytes of a session's name; 16 characters of base64url."""
+"""Bytes of a session's name."""
+NAME_LENGTH = 16
+"""Characters of it, as base64url."""
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{22}")
 """What :attr:`Binding.session_identifier` looks like."""
 
@@ -65,6 +68,11 @@ def read_binding(value: str) -> Binding | None:
     """What stands in a session's metadata; None where it is only a name, or nothing."""
     name, key, since = (*value.split("."), "", "")[:3]
     return Binding(name, key, int(since) if since else None) if key else None
+
+
+def offered_at(metadata: Mapping[str, Any]) -> int:
+    """Unix time at which somebody logged in, and the browser got the first offer; 0: it is not known."""
+    return int(metadata.get(SIGNER, "").partition("@")[2] or 0)
 
 
 def binding_in(metadata: Mapping[str, Any]) -> Binding | None:

@@ -19,7 +19,7 @@ from session_mw.backends.kept_state import KeptState
 from session_mw.codecs.base64url import b64encode
 from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE, SessionCookie, path_matches
 from session_mw.device import fields
-from session_mw.device.binding import ES256, NAME_SIZE, RS256, Binding, read_binding
+from session_mw.device.binding import ES256, NAME_LENGTH, NAME_SIZE, RS256, Binding, offered_at, read_binding
 from session_mw.device.endpoints import REGISTER_PATH, Endpoints
 from session_mw.device.tokens import REGISTER, DeviceTokens
 from session_mw.exceptions import CookieTooLarge
@@ -37,7 +37,7 @@ UNDER_WAY = 5
 _ROOM_FOR_KEY = 64
 """Bytes by which a token grows that gets a key."""
 _SETTLED = 10
-"""Seconds after which a browser has registered that got an offer, if it can."""
+"""Seconds after a log-in in which the browser registers, if it can."""
 _DESTINATIONS = ("document", "iframe", "frame", "empty")
 """What ``Sec-Fetch-Dest`` says of pages and of what scripts ask for, but not of images and the like."""
 _MAX_KEPT = 256
@@ -140,10 +140,10 @@ class DeviceGuard:
             return True
         if session._environ is not None and self.endpoint in session._environ:
             return True
-        if binding.since is not None and self.was_under_way(session, binding.since):
+        if binding.since is not None and self.was_under_way(session, binding.name, binding.since):
             return True
         if self.settings.device_bound == "report":
-            rejections.would_reject("unproven", state.token)
+            rejections.would_reject("unproven", state.token, logged)
             return True
         rejections.log("unproven", state.token, logged)
         return False
@@ -155,21 +155,24 @@ class DeviceGuard:
             return True
         return _BOUND.search(payload) is None and payload.find(b"\\u00") < 0
 
-    def was_under_way(self, session: Session, bound_at: int) -> bool:
+    def was_under_way(self, session: Session, name: str, bound_at: int) -> bool:
         """Whether the request may have been sent before its browser had the answer to the registration, a moment ago.
 
         The page that a log-in leads to, and its scripts, come while the browser registers. Who says so untruly gains
         some seconds.
 
         Args:
+            name: The session's.
             bound_at: Unix time of the registration.
         """
         environ = session._environ or {}
         # Other clients than browsers do not say where a request comes from, and none of another site's was on its way.
         if environ.get("HTTP_SEC_FETCH_SITE") not in ("same-origin", "none") or self.endpoint in environ:
             return False
-        age = int(time.time()) - bound_at
-        return -self._leeway <= age <= UNDER_WAY and not self.proof_cookie.values(session._header)
+        if not -self._leeway <= int(time.time()) - bound_at <= UNDER_WAY:
+            return False
+        # With a proof, also one that is over, it has had the answer.
+        return not any(text.startswith(f"{name}.") for text in self.proof_cookie.values(session._header))
 
     # Saving
 
@@ -185,7 +188,7 @@ class DeviceGuard:
 
     def name_of(self, state: KeptState[Any]) -> str:
         """The name of a session that is somebody's: what it is bound by, also while it has no id."""
-        name: str = state.metadata.get(SIGNER, "").partition(".")[0]
+        name: str = state.metadata.get(SIGNER, "")[:NAME_LENGTH]
         if name:
             return name
         if not state.token or state.intent == END:
@@ -218,14 +221,12 @@ class DeviceGuard:
             state.set_metadata(SIGNER, self.value_of(name, binding.key))
             session._changes = FORCED
         elif changes:
-            state.set_metadata(SIGNER, name)
+            state.set_metadata(SIGNER, f"{name}@{int(time.time())}" if begins else former or name)
         try:
             outcome = state.save(session)
         except CookieTooLarge:
-            if state.metadata.get(SIGNER) == former:
-                raise
-            # The application's data fit without what is ours.
-            state.set_metadata(SIGNER, former)
+            # The application's data may fit without what is ours.
+            state.set_metadata(SIGNER, None)
             session._changes = changes
             outcome = state.save(session)
         return outcome if binding is not None else self._with_offer(session, state, outcome, begins)
@@ -242,9 +243,10 @@ class DeviceGuard:
         if not session._https:
             self._notices.device_over_http(session)
             return outcome
-        if not begins and "HTTP_SEC_FETCH_DEST" in environ and int(time.time()) - state.created < _SETTLED:
+        if not begins and not self._can_register(environ, offered_at(state.metadata)):
             return outcome
-        if not self._can_register(environ):
+        # A browser would send no cookie: its POST counts as the other site's.
+        if environ.get("HTTP_SEC_FETCH_SITE") == "cross-site" and self.settings.cookie_samesite != "None":
             return outcome
         path = fields.url_path(environ.get(self.root, "") + self.settings.device_path + REGISTER_PATH)
         if not path_matches(self._cookie.path, path):
@@ -256,24 +258,25 @@ class DeviceGuard:
         offer = "Secure-Session-Registration", fields.registration(self.algorithms, path, challenge)
         return Outcome(outcome.headers, outcome.refresh_only, (offer,))
 
-    def _can_register(self, environ: Mapping[str, Any]) -> bool:
-        """Whether an offer makes sense, by what the browser says of the request (Fetch Metadata, W3C).
+    def _can_register(self, environ: Mapping[str, Any], offered: int) -> bool:
+        """Whether one more offer makes sense, by what the browser says of the request (Fetch Metadata, W3C).
 
         A browser registers once for each offer, all at the same time, and signs only so often in ten minutes. So what
-        belongs to a page gets none, nor a page that follows at once upon one that did.
+        belongs to a page gets none, nor what follows at once upon a log-in.
+
+        Args:
+            offered: Unix time of the log-in.
         """
-        if environ.get("HTTP_SEC_FETCH_DEST", "document") not in _DESTINATIONS:
-            return False
-        # It would send no cookie: its POST counts as the other site's.
-        return environ.get("HTTP_SEC_FETCH_SITE") != "cross-site" or self.settings.cookie_samesite == "None"
+        destination = environ.get("HTTP_SEC_FETCH_DEST")
+        return destination is None or (destination in _DESTINATIONS and int(time.time()) - offered >= _SETTLED)
 
     def _without_proof(self, session: Session, outcome: Outcome) -> Outcome:
         """What is asked of the response, with a deletion of a proof cookie that is of no use.
 
-        As long as the browser has one, it does not make another: that of a former session, or of the other key where
-        a browser has registered twice at once.
+        As long as the browser has one, it does not make another: that of a former session, say, or of the other key
+        where a browser has registered twice at once.
         """
-        if not self.proofs(session):
+        if not self.proof_cookie.values(session._header):
             return outcome
         headers = outcome.headers or VARIES.headers
         return Outcome((*headers, ("Set-Cookie", self.proof_cookie.delete(True))), outcome.refresh_only, outcome.offers)

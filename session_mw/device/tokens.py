@@ -14,7 +14,7 @@ from typing import Final
 
 from session_mw.codecs.records import delimited
 from session_mw.codecs.signed import PreparedSigner
-from session_mw.device.binding import NAME_SIZE
+from session_mw.device.binding import NAME_LENGTH
 from session_mw.secret_keys import key_bytes
 from session_mw.settings import Settings
 
@@ -44,7 +44,7 @@ class DeviceTokens:
 
     def name_of(self, basis: bytes, principal: str) -> str:
         """A name for a principal's session that ``basis`` identifies; the same one whoever makes it."""
-        return self._signer.get_signature(delimited(_NAME, basis, principal.encode()))[: NAME_SIZE * 4 // 3].decode()
+        return self._signer.get_signature(delimited(_NAME, basis, principal.encode()))[:NAME_LENGTH].decode()
 
     def challenge(self, now: int, purpose: str, belongs_to: str) -> str:
         """A challenge for :data:`REGISTER` or :data:`REFRESH`.

@@ -26,6 +26,17 @@ def browser(clock, settings):
     return BindingBrowser(bound_site(**settings)).bind()
 
 
+def test_an_answer_takes_a_proof_away_that_does_not_hold(browser, clock):
+    """As long as a browser has one it makes no other; this one is over by the clock of another server."""
+    clock.advance(601)
+    answer = browser.get()
+    assert answer.body == b"{}"
+    assert [cookie.partition(";")[0] for cookie in answer.cookies] == ["session-proof="]
+    assert browser.get().cookies == []
+    assert browser.refresh().status == "200 OK"
+    assert browser.get().body == ADA
+
+
 def test_without_a_proof_the_session_is_empty_and_a_warning_tells(browser, log):
     thief = browser.thief("session")
     assert thief.get().body == b"{}"
