@@ -48,14 +48,14 @@ def backend_of(
     refresh = settings.refresh_each_request
     if store is not None:
         return StoreBackend(
-            store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh, notices, _revocations(settings, store)
+            store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh, notices, endings_of(settings, store)
         )
     if settings.secret_key is None:
         return NullBackend()
     parts = _codec(settings), TaggedJSON(), cookie, lifetimes, refresh, notices
     if ended is None:
         return CookieBackend(*parts)
-    return RevocableBackend(_revocations(settings, ended), *parts)
+    return RevocableBackend(endings_of(settings, ended), *parts)
 
 
 def codecs_of_other_settings(settings: Settings) -> list[tuple[str, Codec]]:
@@ -80,7 +80,8 @@ def codecs_of_other_settings(settings: Settings) -> list[tuple[str, Codec]]:
     return others
 
 
-def _revocations(settings: Settings, store: Store) -> Revocations:
+def endings_of(settings: Settings, store: Store) -> Revocations:
+    """What a store keeps of the endings of an application's sessions; no key is needed for them."""
     return Revocations(
         store,
         delimited(settings.cookie_name.encode(), settings.salt.encode()),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from session_mw.backends.record_format import companion_key
 from session_mw.exceptions import SessionError, StoreError, kind_of
 from session_mw.flash import FLASHES_KEY
 from session_mw.login import facts, flask_login
@@ -18,7 +19,7 @@ from session_mw.login.tokens import Issued, Recalled
 from session_mw.manager import SessionManager, is_open
 from session_mw.secret_keys import has_bytes
 from session_mw.session import Session
-from session_mw.state import COMPANION, END, RENEW, Header
+from session_mw.state import COMPANION, END, SINCE, Header
 
 logger = logging.getLogger("session_mw")
 
@@ -154,11 +155,8 @@ class Login:
         user_id = self.user_id
         if user_id is None:
             return
+        # Devices that have no session at present end with it too.
         self._parts.sessions.end_all(user_id)
-        tokens = self._parts.remember.tokens
-        if tokens is not None:
-            # A device may be remembered that has no session at present.
-            tokens.forget_user(user_id)
         self._end()
 
     def commit(self) -> list[Header]:
@@ -183,9 +181,7 @@ class Login:
             for value in values:
                 remember.tokens.forget(value)
         if self._issued is not None and self._is_new and remember.tokens is not None:
-            remember.tokens.save(self._issued)
-        if remember.notes_sessions and self._companion() and session._state.intent == RENEW:
-            self.after.append(self._note_session)
+            remember.tokens.save(self._issued, session._state.metadata.get(SINCE, ""))
         self._can_send = False
         return [("Set-Cookie", text) for text in self._cookies(len(values))]
 
@@ -269,7 +265,7 @@ class Login:
         # A record that has come to its end by itself says nothing. Clocks of servers differ.
         if until is not None and time.time() >= until - self._parts.sessions.settings.leeway_seconds:
             return True
-        return store.load(companion) is not None
+        return store.load(companion_key(companion)) is not None
 
     def _is_same_agent(self, protection: str) -> bool:
         session, agent = self._session, facts.agent_of(self._environ)
@@ -352,7 +348,7 @@ class Login:
 
         Args:
             issued: The cookie of this log-in, if it is to be remembered.
-            former: The key of the record that the session belonged to.
+            former: The name of the record that the session belonged to.
         """
         remember, tokens = self._parts.remember, self._parts.remember.tokens
         if tokens is None:
@@ -368,8 +364,8 @@ class Login:
             for value in values:
                 # Once it is sure that the browser gets another one.
                 self.after.append(partial(tokens.forget, value))
-            if former is not None and self._parts.sessions.store is not None:
-                self.after.append(partial(self._parts.sessions.store.delete, former))
+            if former is not None:
+                self.after.append(partial(tokens.end, former, user_id))
             return
         for value in values:
             recalled = tokens.recall(value, now)
@@ -420,17 +416,9 @@ class Login:
 
     def _use_up(self, recalled: Recalled) -> None:
         tokens, session = self._parts.remember.tokens, self._session
-        session_id = session.id if self._parts.remember.notes_sessions else None
-        if tokens is not None and not tokens.use_up(recalled, session_id) and session.id is not None:
+        if tokens is not None and not tokens.use_up(recalled) and session.id is not None:
             # It was ended while this request was under way.
             self._parts.sessions.end(session.id)
-
-    def _note_session(self) -> None:
-        tokens, session_id, issued = self._parts.remember.tokens, self._session.id, self._issued
-        values = [issued.value] if issued is not None else self._parts.remember.cookie.values(self._header)
-        if tokens is not None and session_id is not None:
-            for value in values:
-                tokens.note(value, session_id)
 
     def _end_oldest(self, user_id: str, limit: int) -> None:
         """End the sessions of a user beyond the limit: those used least recently, and not this one."""

@@ -19,16 +19,20 @@ from session_mw import (
 from session_mw.csrf import csrf_token
 from session_mw.login import LoginMiddleware, get_login
 from support.clock import Clock
-from support.logins import Browser, Site, User, Users
+from support.logins import ENDING, PLACES, Browser, Site, User, Users, site_on
 from support.stores import Recording
 from support.wsgi import environ_of, page, visit
 
-STORES = [None, "memory://"]
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
 
 
-@pytest.fixture(params=STORES, ids=["cookie", "store"])
-def site(request: pytest.FixtureRequest) -> Site:
-    return Site(store=request.param)
+@pytest.fixture
+def site(place: str) -> Site:
+    return Site(**PLACES[place])
 
 
 def session_of(site: Site, browser: Browser) -> Any:
@@ -121,9 +125,8 @@ def test_log_in_as_another_user_starts_from_an_empty_session(site: Site) -> None
     session = session_of(site, browser)
     assert "cart" not in session
     assert session.principal == "43"
-    if site.sessions.store is not None:
+    if site.can_end:
         assert copy.sees() == "None stale"
-        assert site.sessions.sessions_of("42") == []
 
 
 def test_log_in_again_as_the_same_user_keeps_the_data(site: Site) -> None:
@@ -134,9 +137,9 @@ def test_log_in_again_as_the_same_user_keeps_the_data(site: Site) -> None:
     assert session_of(site, browser)["cart"] == "apple"
 
 
-@pytest.mark.parametrize("store", STORES)
-def test_log_in_begins_the_sessions_life_anew(store: str | None, clock: Clock) -> None:
-    site = Site(store=store, settings={"absolute_lifetime": 3600})
+def test_log_in_begins_the_sessions_life_anew(place: str, clock: Clock) -> None:
+    where = PLACES[place]
+    site = Site(**{**where, "settings": {**where.get("settings", {}), "absolute_lifetime": 3600}})
     browser = site.browser()
     browser.get("/write")
     clock.advance(3000)
@@ -220,7 +223,7 @@ def test_log_out_ends_the_session_and_both_cookies(site: Site) -> None:
     assert browser.sees("/out") == "None stale"
     assert browser.jar == {}
     assert browser.sees() == "None stale"
-    if site.sessions.store is not None:
+    if site.can_end:
         assert copy.sees() == "None stale"
         assert copy.restart().sees() == "None stale"
 
@@ -251,19 +254,19 @@ def test_confirm_by_somebody_anonymous_is_an_error(site: Site) -> None:
         site.browser().get("/confirm")
 
 
-def test_a_log_out_elsewhere_is_not_undone_by_a_confirm_in_flight() -> None:
+@pytest.mark.parametrize("place", ENDING)
+def test_a_log_out_elsewhere_is_not_undone_by_a_confirm_in_flight(place: str) -> None:
     store = Recording(MemoryStore())
-    site = Site(store=store)
+    site = site_on(place, store)
     browser = site.browser()
     browser.get("/in")
     store.once("update", lambda: site.sessions.end_all("42"))
     assert browser.get("/confirm").cookies == []
     assert browser.sees() == "None stale"
-    assert site.sessions.sessions_of("42") == []
 
 
-def test_log_out_everywhere_ends_every_session_and_every_remembered_device() -> None:
-    site = Site(store="memory://")
+@pytest.mark.parametrize("place", ENDING)
+def test_log_out_everywhere_ends_every_session_and_every_remembered_device(site: Site) -> None:
     here, there, closed, other = (site.browser() for _ in range(4))
     here.get("/in")
     there.get("/in-remember")
@@ -278,7 +281,25 @@ def test_log_out_everywhere_ends_every_session_and_every_remembered_device() -> 
     assert other.restart().sees() == "43 stale"
 
 
-def test_log_out_everywhere_reaches_requests_in_flight() -> None:
+@pytest.mark.parametrize("place", ENDING)
+@pytest.mark.parametrize("during", ["/write", "/confirm", "/regenerate", "/"])
+def test_log_out_everywhere_reaches_requests_in_flight(site: Site, during: str) -> None:
+    def slow(login: Any, environ: Any) -> None:
+        assert login.user_id == "42"
+        here.get("/out-everywhere")
+        site.pages[during](login, environ)
+
+    site.pages["/slow"] = slow
+    here, there = site.browser(), site.browser()
+    here.get("/in")
+    there.get("/in-remember")
+    copy = there.copy()
+    there.get("/slow")
+    for browser in (there, there.restart(), copy, copy.restart()):
+        assert browser.sees() == "None stale"
+
+
+def test_log_out_everywhere_reaches_requests_that_are_being_saved() -> None:
     store = Recording(MemoryStore())
     site = Site(store=store)
     here, there = site.browser(), site.browser()
@@ -299,10 +320,8 @@ def test_log_out_everywhere_without_a_place_that_knows_all_sessions_is_an_error_
     assert browser.sees() == "42 fresh"
 
 
-@pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("path", ["/in", "/in-remember"])
-def test_a_session_made_under_another_session_version_ends(store: str | None, path: str) -> None:
-    site = Site(store=store)
+def test_a_session_made_under_another_session_version_ends(site: Site, path: str) -> None:
     site.users["42"].session_version = "hash of the old password"
     browser = site.browser()
     browser.get(path)
@@ -312,9 +331,7 @@ def test_a_session_made_under_another_session_version_ends(store: str | None, pa
     assert browser.jar == {}
 
 
-@pytest.mark.parametrize("store", STORES)
-def test_a_remember_cookie_made_under_another_session_version_ends(store: str | None) -> None:
-    site = Site(store=store)
+def test_a_remember_cookie_made_under_another_session_version_ends(site: Site) -> None:
     site.users["42"].session_version = "1"
     browser = site.browser()
     browser.get("/in-remember")
@@ -338,9 +355,7 @@ def test_who_changes_the_password_and_logs_in_again_stays(site: Site) -> None:
     assert (here.sees(), there.sees()) == ("42 fresh", "None stale")
 
 
-@pytest.mark.parametrize("store", STORES)
-def test_a_session_version_is_kept_nowhere_readable(store: str | None) -> None:
-    site = Site(store=store)
+def test_a_session_version_is_kept_nowhere_readable(site: Site) -> None:
     site.users["42"].session_version = "$argon2id$secret"
     browser = site.browser()
     browser.get("/in-remember")
@@ -376,7 +391,8 @@ def test_a_session_version_survives_a_rotation_of_the_secret_key() -> None:
 
 @pytest.mark.parametrize("protection", ["basic", "strong"])
 def test_protection_goes_by_the_user_agent_alone(site: Site, protection: Any) -> None:
-    guarded = Site(store=site.sessions.store, protection=protection)
+    settings = {"revocations": site.sessions.revocations}
+    guarded = Site(store=site.sessions.store, settings=settings, protection=protection)
     browser = guarded.browser(HTTP_USER_AGENT="Firefox", REMOTE_ADDR="192.0.2.1")
     browser.get("/in-remember")
     assert browser.sees(REMOTE_ADDR="198.51.100.7") == "42 fresh"
