@@ -103,8 +103,11 @@ class DeviceTokens:
         expires = series.begun + self._lifetime
         return Recalled(value, series.user_id, series.version, expires, self._name_of(token.series))
 
-    def accept(self, recalled: Recalled, now: int) -> Issued | None:
+    def accept(self, recalled: Recalled, version: str | None, now: int) -> Issued | None:
         """Choose the secret that follows, once for all requests that bring the same one.
+
+        Args:
+            version: Digest of the ``session_version`` that the user has now; it is kept from here on.
 
         Raises:
             StoreError: The store does not answer, or others keep getting ahead.
@@ -117,6 +120,8 @@ class DeviceTokens:
             if record is None or series is None or not series.accepts(token.secret, now):
                 return None
             secret, changed = series.follow(token.secret, self._secret_key, now)
+            if version not in (None, series.version):
+                series.version, changed = version, True
             if not changed or self._update(token.series, series, record):
                 value = str(series.token(token.series, secret))
                 return Issued(value, recalled.expires, recalled.companion)

@@ -16,7 +16,7 @@ from session_mw.login.facts import Versions
 from session_mw.login.remember import Remember
 from session_mw.login.settings import LoginSettings
 from session_mw.login.tokens import Issued, Recalled
-from session_mw.manager import SessionManager, is_open
+from session_mw.manager import SessionManager, is_handshake, is_open
 from session_mw.secret_keys import has_bytes
 from session_mw.session import Session
 from session_mw.state import COMPANION, END, SINCE, Header
@@ -102,7 +102,8 @@ class Login:
 
         Raises:
             TypeError: The id is no str.
-            ValueError: The id is empty, or holds a lone surrogate.
+            ValueError: The id is empty, or holds a lone surrogate; or it is too long for a remember cookie.
+            SessionError: No cookie can carry the new id: the response's headers are out, or it is a WebSocket's.
             SessionUnavailable: There is neither a secret key nor a store.
             StoreError: The store does not answer.
         """
@@ -110,13 +111,16 @@ class Login:
             raise TypeError(f"a user's id is a non-empty str, not {kind_of(user_id)}; write str(user.id)")
         if not user_id or not has_bytes(user_id):
             raise ValueError("a user's id is a non-empty str without lone surrogates")
-        session, now, former = self._session, int(time.time()), self._companion()
+        self._check_that_a_cookie_can_be_sent("log_in")
+        # What may raise comes before anything is changed.
+        session, now, tokens = self._session, int(time.time()), self._parts.remember.tokens
+        version = self._parts.versions.of(user_id, self._load(user_id))
+        issued = tokens.issue(user_id, version, now) if remember and tokens is not None else None
+        former = self._companion()
         others = {session.principal, flask_login.user_id_in(session)} - {None, user_id}
         if others:
             session.invalidate()
             former = None
-        version = self._parts.versions.of(user_id, self._load(user_id))
-        issued = self._issue(user_id, version, now) if remember else None
         self._begin(user_id, version, now, fresh=True)
         self._replace_device(user_id, issued, former, now)
         self._is_resolved, self._user_id = True, user_id
@@ -125,9 +129,10 @@ class Login:
         """Have the log-in be fresh, after the password was asked for again. The session gets a new id.
 
         Raises:
-            SessionError: Nobody is logged in.
+            SessionError: Nobody is logged in; or no cookie can carry the new id, as for :meth:`log_in`.
             StoreError: The store does not answer.
         """
+        self._check_that_a_cookie_can_be_sent("confirm")
         user_id = self.user_id
         if user_id is None:
             raise SessionError("confirm() makes a log-in fresh, and nobody is logged in; use log_in(user_id)")
@@ -143,7 +148,7 @@ class Login:
             StoreError: The store does not answer.
         """
         if self.user_id is not None:
-            self._end()
+            self._end_here_and_there()
 
     def log_out_everywhere(self) -> None:
         """End every session and remember cookie of the user; by somebody anonymous it does nothing.
@@ -157,7 +162,7 @@ class Login:
             return
         # Devices that have no session at present end with it too.
         self._parts.sessions.end_all(user_id)
-        self._end()
+        self._end_here_and_there()
 
     def commit(self) -> list[Header]:
         """Do what has to be done before the response's headers go out.
@@ -204,7 +209,7 @@ class Login:
         if user_id is None:
             user_id = self._recall()
         elif not self._holds(user_id):
-            self._end()
+            self._end_here_and_there()
             user_id = None
         self._is_resolved, self._user_id = True, user_id
 
@@ -290,6 +295,9 @@ class Login:
         is_over = getattr(state, "late", False) or state.intent == END
         if not values or remember.tokens is None or is_over or not self._can_send or not is_open(session):
             return None
+        if is_handshake(self._environ) and state.may_save_late():
+            # A WebSocket's session is saved under the id that it has, which somebody may have planted.
+            return None
         if len(values) > 1:
             logger.info("remember cookie refused: ambiguous")
             return None
@@ -300,10 +308,11 @@ class Login:
         if user is None or not self._parts.versions.is_of(recalled.version, recalled.user_id, user):
             self._deletes_cookie = True
             return None
-        issued = remember.tokens.accept(recalled, now)
+        version = self._parts.versions.of(recalled.user_id, user)
+        issued = remember.tokens.accept(recalled, version, now)
         if issued is None:
             return None
-        self._begin(recalled.user_id, self._parts.versions.of(recalled.user_id, user), now, fresh=False)
+        self._begin(recalled.user_id, version, now, fresh=False)
         self._belong_to(issued)
         if issued.value != recalled.value:
             self._issued = issued
@@ -336,12 +345,13 @@ class Login:
             else:
                 session[key] = value
 
-    def _issue(self, user_id: str, version: str | None, now: int) -> Issued | None:
-        if not self._can_send:
-            logger.warning("remember=True after the response's headers were sent: no cookie can carry it")
-            return None
-        tokens = self._parts.remember.tokens
-        return None if tokens is None else tokens.issue(user_id, version, now)
+    def _check_that_a_cookie_can_be_sent(self, method: str) -> None:
+        # A session that kept its id would be that of whoever planted the id.
+        if not self._can_send or not is_open(self._session) or is_handshake(self._environ):
+            raise SessionError(
+                f"{method}() gives the session a new id, and no cookie can carry it: the headers are out, or this is a "
+                "WebSocket's request. Call it in an ordinary one, before the first part of the body"
+            )
 
     def _replace_device(self, user_id: str, issued: Issued | None, former: str | None, now: int) -> None:
         """See to the remember cookie that came with a log-in, and to the device's record that the session had.
@@ -390,6 +400,12 @@ class Login:
         self._issued, self._is_new, self._deletes_cookie = None, False, True
         self.after.clear()
         self._is_resolved, self._user_id = True, None
+
+    def _end_here_and_there(self) -> None:
+        """The same; and an application with Flask-Login does not bring the user back by a cookie of its own."""
+        self._end()
+        if flask_login.has_remember_cookie(self._header):
+            flask_login.clear_remember_cookie(self._session)
 
     def _cookies(self, came: int) -> list[str]:
         """The texts of the Set-Cookie headers.

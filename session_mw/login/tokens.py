@@ -65,8 +65,12 @@ class RememberTokens(Protocol):
             StoreError: The store does not answer.
         """
 
-    def accept(self, recalled: Recalled, now: int) -> Issued | None:
+    def accept(self, recalled: Recalled, version: str | None, now: int) -> Issued | None:
         """The cookie to be sent instead: the same one where the browser need not be told; None: it has ended meanwhile.
+
+        Args:
+            version: Digest of the ``session_version`` that the user has now: the cookie may be older than that the
+                user has one, or than the current secret key.
 
         Raises:
             StoreError: The store does not answer.
@@ -120,7 +124,7 @@ class SignedTokens:
         Raises:
             ValueError: The user's id is too long for a cookie.
         """
-        value = self._codec.encode(json.dumps([user_id, version], separators=(",", ":")).encode(), now, now)
+        value = self._encoded(user_id, version, now)
         if len(value) > self._room:
             raise ValueError(f"a user's id of {len(user_id)} characters is too long for a remember cookie")
         return Issued(value, now + self._lifetime)
@@ -147,11 +151,12 @@ class SignedTokens:
             return None
         return Recalled(value, user_id, version, written + self._lifetime)
 
-    def accept(self, recalled: Recalled, now: int) -> Issued | None:
-        """The same token, signed with the current key where an old one had signed it; it ends when it would have."""
-        payload, written, _, is_current = self._codec.decode(recalled.value)
-        value = recalled.value if is_current else self._codec.encode(payload, written, written)
-        return Issued(value, recalled.expires)
+    def accept(self, recalled: Recalled, version: str | None, now: int) -> Issued | None:
+        """The same token, made anew where something else would be signed today; it ends when it would have."""
+        _, written, _, is_current = self._codec.decode(recalled.value)
+        if is_current and version in (None, recalled.version):
+            return Issued(recalled.value, recalled.expires)
+        return Issued(self._encoded(recalled.user_id, version or recalled.version, written), recalled.expires)
 
     def use_up(self, recalled: Recalled) -> bool:
         """True: a signed token can be used again until it expires."""
@@ -162,3 +167,6 @@ class SignedTokens:
 
     def end(self, companion: str, user_id: str) -> None:
         """Nothing: there are no records."""
+
+    def _encoded(self, user_id: str, version: str | None, written: int) -> str:
+        return self._codec.encode(json.dumps([user_id, version], separators=(",", ":")).encode(), written, written)

@@ -20,6 +20,7 @@ AGENT = {"HTTP_USER_AGENT": "Mozilla/5.0", "REMOTE_ADDR": "192.0.2.7"}
 
 def with_flask_login() -> Any:
     from session_mw.adapters.flask import FlaskSessions
+    from session_mw.login import get_login
 
     class User(flask_login.UserMixin):  # type: ignore[misc, name-defined]
         def __init__(self, id_: str) -> None:
@@ -28,7 +29,13 @@ def with_flask_login() -> Any:
     app = flask.Flask(__name__)
     app.secret_key = KEY
     app.session_interface = FlaskSessions()
-    flask_login.LoginManager(app).user_loader(User)
+    manager = flask_login.LoginManager(app)
+    manager.user_loader(User)
+
+    @manager.request_loader
+    def remembered(request: Any) -> User | None:
+        user_id = get_login(request.environ).user_id
+        return None if user_id is None else User(user_id)
 
     def shown() -> str:
         # Flask-Login looks at its protection when it loads the user.
@@ -42,6 +49,11 @@ def with_flask_login() -> Any:
     @app.get("/flask/in/<id_>")
     def log_in(id_: str) -> str:
         flask_login.login_user(User(id_))
+        return shown()
+
+    @app.get("/flask/in-remember/<id_>")
+    def log_in_and_remember(id_: str) -> str:
+        flask_login.login_user(User(id_), remember=True)
         return shown()
 
     @app.get("/flask/out")
@@ -161,6 +173,28 @@ def test_a_log_out_there_of_which_nothing_was_seen_is_one_here_when_it_is_seen()
     alone.commit(session)
     assert browser.sees() == "None stale"
     assert "remember" not in browser.jar
+
+
+def test_with_a_request_loader_the_remember_cookie_brings_the_user_back_there_first(site: Shared) -> None:
+    browser = site.browser()
+    browser.get("/in-remember")
+    browser.restart()
+    assert browser.sees("/flask") == "42 stale"
+    assert browser.sees() == "42 stale"
+    browser.get("/flask/out")
+    assert browser.restart().sees("/flask") == "None stale"
+
+
+@pytest.mark.parametrize("out", ["/out", "/flask/out"])
+def test_a_log_out_ends_flask_logins_own_remember_cookie_too(site: Shared, out: str) -> None:
+    browser = site.browser()
+    browser.get("/flask/in-remember/42")
+    assert "remember_token" in browser.jar
+    assert browser.sees() == "42 fresh"
+    browser.get(out)
+    assert browser.sees("/flask") == "None stale"
+    assert "remember_token" not in browser.jar
+    assert browser.restart().sees("/flask") == "None stale"
 
 
 def test_a_log_out_here_is_one_there(site: Shared) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from session_mw.login import LoginMiddleware, get_login
 from support.clock import Clock
 from support.logins import ENDING, PLACES, Browser, Site, User, Users, site_on
 from support.stores import Recording
-from support.wsgi import environ_of, page, visit
+from support.wsgi import PLAIN, environ_of, page, visit
 
 
 @pytest.fixture(params=PLACES)
@@ -247,6 +248,63 @@ def test_confirm_makes_a_log_in_fresh_and_renews_the_id(clock: Clock) -> None:
     assert browser.sees("/confirm") == "42 fresh"
     assert browser.sees() == "42 fresh"
     assert session_of(site, browser).id != before
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("method", ["log_in", "confirm"])
+def test_nobody_is_logged_in_or_confirmed_under_an_id_that_cannot_change_any_more(site: Site, method: str) -> None:
+    def streamed(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        login = get_login(environ)
+        start_response("200 OK", [PLAIN])
+        yield b"begun"
+        with pytest.raises(SessionError, match="no cookie can carry it"):
+            login.log_in("42") if method == "log_in" else login.confirm()
+        yield b", ended"
+
+    planted = site.browser()
+    planted.get("/write" if method == "log_in" else "/in")
+    victim = planted.copy()
+    victim.app = SessionMiddleware(LoginMiddleware(streamed, load_user=site.users.load), sessions=site.sessions)
+    assert victim.sees() == "begun, ended"
+    assert planted.sees() == ("None stale" if method == "log_in" else "42 fresh")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nobody_is_logged_in_over_a_socket_whose_session_keeps_its_id(site: Site) -> None:
+    def socket(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        login = get_login(environ)
+        seen.append(login.user_id)
+        with pytest.raises(SessionError, match="WebSocket"):
+            login.log_in("42")
+        return []
+
+    seen: list[str | None] = []
+    planted, device = site.browser(), site.browser()
+    planted.get("/write")
+    device.get("/in-remember")
+    device.jar["session"] = planted.jar["session"]
+    app = SessionMiddleware(LoginMiddleware(socket, load_user=site.users.load), sessions=site.sessions)
+    app(environ_of("/", device.cookie, HTTP_SEC_WEBSOCKET_KEY="dGhlIHNhbXBsZSBub25jZQ=="), lambda *_: print)
+    assert planted.sees() == "None stale"
+    # Where the session is in its cookie nothing is saved over a socket, and it is known who came.
+    assert seen == [None if site.sessions.store is not None else "42"]
+    assert device.sees() == "42 stale"
+
+
+def test_what_raises_in_log_in_changes_nothing(site: Site) -> None:
+    def try_as_43(login: Any, environ: Any) -> str:
+        assert login.user_id == "42"
+        with pytest.raises(TypeError, match="session_version"):
+            login.log_in("43", remember=True)
+        return "failed"
+
+    site.pages["/try"] = try_as_43
+    site.users["43"].session_version = 7  # type: ignore[assignment]
+    browser = site.browser()
+    browser.get("/in-remember")
+    assert browser.sees("/try") == "failed"
+    assert browser.sees() == "42 fresh"
+    assert browser.restart().sees() == "42 stale"
 
 
 def test_confirm_by_somebody_anonymous_is_an_error(site: Site) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from session_mw import MemoryStore, SessionMiddleware, StoreError
+from session_mw import MemoryStore, SessionManager, SessionMiddleware, StoreError
 from session_mw.login import LoginMiddleware
 from support.clock import Clock
 from support.logins import ATTRIBUTES, ENDING, PLACES, Site, Users, site_on
@@ -181,6 +181,31 @@ def test_a_signed_cookie_is_signed_anew_with_the_current_key_and_ends_when_it_wo
     assert browser.sees() == "42 stale"
     clock.advance(10 * DAYS)
     assert browser.restart().sees() == "None stale"
+
+
+def test_a_version_that_a_user_gets_later_ends_the_remember_cookie_when_it_changes(site: Site, clock: Clock) -> None:
+    browser = site.browser()
+    browser.get("/in-remember")
+    site.users["42"].session_version = "1"
+    assert browser.restart().sees() == "42 stale"
+    clock.advance(60)
+    assert browser.restart().sees() == "42 stale"
+    site.users["42"].session_version = "2"
+    assert browser.restart().sees() == "None stale"
+
+
+def test_a_remember_cookie_survives_a_rotation_of_the_secret_key_with_the_users_version(
+    site: Site, clock: Clock
+) -> None:
+    site.users["42"].session_version = "1"
+    browser = site.browser()
+    browser.get("/in-remember")
+    place = {name: getattr(site.sessions, name) for name in ("store", "revocations")}
+    for fallbacks in ([KEY], []):
+        sessions = SessionManager("another secret key that is long enough", secret_key_fallbacks=fallbacks, **place)
+        browser.app = SessionMiddleware(LoginMiddleware(site.page, load_user=site.users.load), sessions=sessions)
+        clock.advance(60)
+        assert browser.restart().sees() == "42 stale"
 
 
 def test_a_store_needs_no_secret_key(clock: Clock) -> None:
