@@ -117,12 +117,17 @@ class Login:
         version = self._parts.versions.of(user_id, self._load(user_id))
         issued = tokens.issue(user_id, version, now) if remember and tokens is not None else None
         former = self._companion()
+        # By log_out() or clear() in this very request; the device ends with the session then.
+        was_ended = self._deletes_cookie or session._touch().intent == END
         others = {session.principal, flask_login.user_id_in(session)} - {None, user_id}
         if others:
             session.invalidate()
             former = None
         self._begin(user_id, version, now, fresh=True)
-        self._replace_device(user_id, issued, former, now)
+        if was_ended and issued is None and self._issued is None:
+            self._deletes_cookie = True
+        else:
+            self._replace_device(user_id, issued, former, now)
         self._is_resolved, self._user_id = True, user_id
 
     def confirm(self) -> None:
@@ -184,7 +189,11 @@ class Login:
         values = remember.cookie.values(self._header)
         if self._deletes_cookie and remember.tokens is not None:
             for value in values:
-                remember.tokens.forget(value)
+                if session._state.intent == END:
+                    remember.tokens.forget(value)
+                else:
+                    # Its record may still say that the session, which goes on, belongs to the device.
+                    self.after.append(partial(remember.tokens.forget, value))
         if self._issued is not None and self._is_new and remember.tokens is not None:
             remember.tokens.save(self._issued, session._state.metadata.get(SINCE, ""))
         self._can_send = False
@@ -243,6 +252,8 @@ class Login:
             for key in facts.ALL:
                 session.pop(key, None)
         session.principal = user_id
+        if self._can_send and is_open(session):
+            self._replace_device(user_id, None, None, int(time.time()))
 
     def _holds(self, user_id: str) -> bool:
         """Whether the log-in that stands in the session still counts."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from session_mw import SessionMiddleware
+from session_mw import MemoryStore, SessionMiddleware
 from session_mw.login import LoginMiddleware
 from support.logins import Browser, User, Users
 from support.wsgi import KEY
@@ -94,6 +94,10 @@ class TestPyramid:
         def log_in(request: Any) -> Any:
             return Response("in", headers=remember(request, request.params["id"], remember=True))
 
+        def log_in_anew(request: Any) -> Any:
+            request.session.invalidate()
+            return log_in(request)
+
         def log_out(request: Any) -> Any:
             return Response("out", headers=forget(request))
 
@@ -104,6 +108,7 @@ class TestPyramid:
             for name, view, permission in [
                 ("", index, None),
                 ("in", log_in, None),
+                ("in-anew", log_in_anew, None),
                 ("out", log_out, None),
                 ("view", index, "view"),
                 ("edit", index, "edit"),
@@ -120,6 +125,16 @@ class TestPyramid:
         browser.get("/out")
         assert browser.jar == {}
         assert browser.sees() == "None None False"
+
+    def test_a_log_in_that_begins_with_an_empty_session_counts_on_a_remembered_device_too(self, app: Any) -> None:
+        # So do views written for Pyramid's own policies, against session fixation.
+        store = MemoryStore()
+        users = Users("42")
+        browser = Browser(SessionMiddleware(LoginMiddleware(app, load_user=users.load), store=store))
+        browser.get("/in", QUERY_STRING="id=42")
+        browser.get("/in-anew", QUERY_STRING="id=42")
+        assert browser.sees() == f"42 {User('42')} True"
+        assert browser.restart().sees() == f"42 {User('42')} True"
 
     def test_permissions_are_those_of_the_contexts_acl(self, app: Any) -> None:
         first, second = behind(app, Users("42", "43")), behind(app, Users("42", "43"))

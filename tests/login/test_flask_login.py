@@ -216,6 +216,34 @@ def test_another_user_who_logs_in_there_is_not_taken_for_the_first(clock: Clock)
     assert len(site.sessions.sessions_of("43")) == 1
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_another_user_who_logs_in_there_ends_the_remember_cookie_of_the_first(site: Shared, is_closed: bool) -> None:
+    browser = site.browser()
+    browser.get("/in-remember")
+    if is_closed:
+        browser.restart()
+    copy = browser.copy().restart()
+    assert browser.sees("/flask/in/43") == "43 fresh"
+    assert "remember" not in browser.jar
+    assert browser.sees() == "43 fresh"
+    assert browser.restart().sees() == "None stale"
+    if site.can_end:
+        assert copy.sees() == "None stale"
+
+
+def test_the_same_user_who_logs_in_there_keeps_the_remember_cookie_and_ends_it_with_the_session(site: Shared) -> None:
+    browser = site.browser()
+    browser.get("/in-remember")
+    browser.restart()
+    browser.get("/flask/in/42")
+    assert browser.copy().restart().sees() == "42 stale"
+    copy = browser.copy().restart()
+    assert browser.sees("/out") == "None stale"
+    assert browser.jar == {}
+    if site.can_end:
+        assert copy.sees() == "None stale"
+
+
 def test_who_was_brought_back_here_is_stale_there_and_confirmed_there_fresh_here(site: Shared) -> None:
     browser = site.browser()
     browser.get("/in-remember")

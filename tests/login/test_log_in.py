@@ -138,6 +138,32 @@ def test_log_in_again_as_the_same_user_keeps_the_data(site: Site) -> None:
     assert session_of(site, browser)["cart"] == "apple"
 
 
+@pytest.mark.parametrize("before", ["/", "/in", "/in-remember", "/in-as-43-remember"])
+@pytest.mark.parametrize("ends", ["/clear", "/out", "/in-as-43", "/in-remember", "/regenerate", "/confirm"])
+@pytest.mark.parametrize("again", ["/in", "/in-remember"])
+def test_a_log_in_counts_whatever_was_done_before_in_the_same_request(
+    site: Site, before: str, ends: str, again: str
+) -> None:
+    def end_and_log_in(login: Any, environ: Any) -> None:
+        if ends != "/confirm" or login.user_id is not None:
+            site.pages[ends](login, environ)
+        site.pages[again](login, environ)
+
+    site.pages["/again"] = end_and_log_in
+    browser = site.browser()
+    browser.get(before)
+    copy = browser.copy()
+    assert browser.sees("/again") == "42 fresh"
+    assert browser.sees() == "42 fresh"
+    if again == "/in-remember":
+        assert browser.restart().sees() == "42 stale"
+    elif ends in ("/clear", "/out"):
+        # The device ended with its session.
+        assert "remember" not in browser.jar
+        if site.can_end:
+            assert copy.restart().sees() == "None stale"
+
+
 def test_log_in_begins_the_sessions_life_anew(place: str, clock: Clock) -> None:
     where = PLACES[place]
     site = Site(**{**where, "settings": {**where.get("settings", {}), "absolute_lifetime": 3600}})

@@ -75,6 +75,34 @@ def test_a_response_that_sets_the_cookie_is_kept_from_shared_caches(site: Site) 
     assert answer.vary == ["Cookie"]
 
 
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        ("max-age=60", "max-age=60, private"),
+        ("public, max-age=60", 'public, max-age=60, no-cache="Set-Cookie"'),
+        ("no-store", "no-store"),
+        ("private, max-age=60", "private, max-age=60"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/in-remember", "/"])
+def test_so_is_one_that_deletes_it_alone_whatever_the_application_says(value: str, sent: str, path: str) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        def start(status: str, headers: Any, exc_info: Any = None) -> Any:
+            return start_response(status, [*headers, ("Cache-Control", value)], exc_info)
+
+        return site.page(environ, start)
+
+    site = Site(store="memory://")
+    browser = site.browser()
+    browser.get("/in-remember")
+    browser.restart()
+    site.users.clear()
+    browser.app = SessionMiddleware(LoginMiddleware(app, load_user=site.users.load), sessions=site.sessions)
+    answer = browser.get(path)
+    assert [cookie.partition("=")[0] for cookie in answer.cookies][:1] == ["remember"]
+    assert answer.all("Cache-Control") == [sent]
+
+
 def test_a_remembered_device_is_forgotten_after_the_lifetime_whatever_its_use(site: Site, clock: Clock) -> None:
     browser = site.browser()
     browser.get("/in-remember")
