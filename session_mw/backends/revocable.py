@@ -251,7 +251,8 @@ class RevocableState(CookieState):
     def end(self) -> None:
         """Have the next save end the session."""
         if self.token and self.intent != END:
-            self._ending = (*self._ending, self.metadata)
+            # What is saved, not what this request has set since.
+            self._ending = (*self._ending, unpack(self._backend.serializer, self.payload)[1])
         super().end()
 
     def begin_anew(self, now: int) -> None:

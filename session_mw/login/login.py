@@ -12,14 +12,15 @@ from session_mw.backends.record_format import companion_key
 from session_mw.exceptions import SessionError, StoreError, kind_of
 from session_mw.flash import FLASHES_KEY
 from session_mw.login import facts, flask_login
+from session_mw.login.cookie import RememberCookie
 from session_mw.login.facts import Versions
 from session_mw.login.remember import Remember
 from session_mw.login.settings import LoginSettings
-from session_mw.login.tokens import Issued, Recalled
-from session_mw.manager import SessionManager, is_handshake, is_open
+from session_mw.login.tokens import Recalled
+from session_mw.manager import SessionManager, is_open
 from session_mw.secret_keys import has_bytes
 from session_mw.session import Session
-from session_mw.state import COMPANION, END, SINCE, Header
+from session_mw.state import COMPANION, END, Header
 
 logger = logging.getLogger("session_mw")
 
@@ -54,11 +55,8 @@ class Login:
         self._is_resolved = False
         self._user_id: str | None = None
         self._users: dict[str, Any] = {}
-        # What the response does to the remember cookie: nothing, sets it, or deletes it.
-        self._issued: Issued | None = None
-        self._deletes_cookie = False
-        self._is_new = False
-        self._can_send = True
+        self._cookie = RememberCookie(parts.remember, environ, session)
+        self._has_begun = False
 
     @property
     def user_id(self) -> str | None:
@@ -113,21 +111,22 @@ class Login:
             raise ValueError("a user's id is a non-empty str without lone surrogates")
         self._check_that_a_cookie_can_be_sent("log_in")
         # What may raise comes before anything is changed.
-        session, now, tokens = self._session, int(time.time()), self._parts.remember.tokens
+        session, cookie, now = self._session, self._cookie, int(time.time())
         version = self._parts.versions.of(user_id, self._load(user_id))
-        issued = tokens.issue(user_id, version, now) if remember and tokens is not None else None
-        former = self._companion()
-        # By log_out() or clear() in this very request; the device ends with the session then.
-        was_ended = self._deletes_cookie or session._touch().intent == END
+        issued = cookie.issue(user_id, version, now) if remember else None
+        former = cookie.companion
+        if session._touch().intent == END:
+            # By log_out() or clear() in this very request: the device ends with the session.
+            cookie.refuse()
         others = {session.principal, flask_login.user_id_in(session)} - {None, user_id}
         if others:
             session.invalidate()
             former = None
         self._begin(user_id, version, now, fresh=True)
-        if was_ended and issued is None and self._issued is None:
-            self._deletes_cookie = True
+        if issued is None:
+            cookie.keep(user_id, now, self._counts)
         else:
-            self._replace_device(user_id, issued, former, now)
+            cookie.replace(issued, user_id, former)
         self._is_resolved, self._user_id = True, user_id
 
     def confirm(self) -> None:
@@ -178,37 +177,21 @@ class Login:
         Raises:
             StoreError: The store does not answer.
         """
-        session, remember = self._session, self._parts.remember
-        if session._state is None:
+        if self._session._state is None:
             return []
         self._follow()
-        if flask_login.user_id_in(session) is None:
-            # The application has emptied the session by itself since: it would be surprised to see the user come back.
-            self._issued = None
-            self._deletes_cookie |= session._state.intent == END
-        values = remember.cookie.values(self._header)
-        if self._deletes_cookie and remember.tokens is not None:
-            for value in values:
-                if session._state.intent == END:
-                    remember.tokens.forget(value)
-                else:
-                    # Its record may still say that the session, which goes on, belongs to the device.
-                    self.after.append(partial(remember.tokens.forget, value))
-        if self._issued is not None and self._is_new and remember.tokens is not None:
-            remember.tokens.save(self._issued, session._state.metadata.get(SINCE, ""))
-        self._can_send = False
-        return [("Set-Cookie", text) for text in self._cookies(len(values))]
+        user_id = flask_login.user_id_in(self._session)
+        headers = self._cookie.commit(is_anonymous=user_id is None)
+        self.after = self._cookie.left_to_do()
+        if self._has_begun and user_id is not None and self._settings.max_sessions is not None:
+            self.after.append(partial(self._end_oldest, user_id, self._settings.max_sessions))
+        return headers
 
     def close(self) -> None:
         """The headers are out, though not with ours: nothing can be sent any more."""
-        self._can_send = False
+        self._cookie.close()
 
     # Who it is
-
-    @property
-    def _header(self) -> str:
-        header: str = self._environ.get("HTTP_COOKIE", "")
-        return header
 
     def _resolve(self) -> None:
         if self._is_resolved and flask_login.user_id_in(self._session) == self._user_id:
@@ -252,8 +235,8 @@ class Login:
             for key in facts.ALL:
                 session.pop(key, None)
         session.principal = user_id
-        if self._can_send and is_open(session):
-            self._replace_device(user_id, None, None, int(time.time()))
+        if self._cookie.can_be_sent:
+            self._cookie.keep(user_id, int(time.time()), self._counts)
 
     def _holds(self, user_id: str) -> bool:
         """Whether the log-in that stands in the session still counts."""
@@ -274,7 +257,7 @@ class Login:
 
     def _device_is_known(self) -> bool:
         """Whether the record of the device is there whose remember cookie the session belongs to, if to any."""
-        companion, store = self._companion(), self._parts.sessions.store
+        companion, store = self._cookie.companion, self._parts.sessions.store
         if companion is None or store is None:
             return True
         until = facts.time_in(self._session, facts.UNTIL)
@@ -298,37 +281,24 @@ class Login:
 
     def _recall(self) -> str | None:
         """Log the user in whom the remember cookie names."""
-        remember, session, now = self._parts.remember, self._session, int(time.time())
-        values = remember.cookie.values(self._header)
-        state = session._touch()
-        # A late request must not replace the cookie of the session that the browser has by now; and where the
-        # application has emptied the session, nobody is to come back in the same request.
-        is_over = getattr(state, "late", False) or state.intent == END
-        if not values or remember.tokens is None or is_over or not self._can_send or not is_open(session):
-            return None
-        if is_handshake(self._environ) and state.may_save_late():
-            # A WebSocket's session is saved under the id that it has, which somebody may have planted.
-            return None
-        if len(values) > 1:
-            logger.info("remember cookie refused: ambiguous")
-            return None
-        recalled = remember.tokens.recall(values[0], now)
+        now = int(time.time())
+        recalled = self._cookie.recall(now)
         if recalled is None:
             return None
-        user = self._load(recalled.user_id)
-        if user is None or not self._parts.versions.is_of(recalled.version, recalled.user_id, user):
-            self._deletes_cookie = True
+        if not self._counts(recalled):
+            self._cookie.refuse()
             return None
-        version = self._parts.versions.of(recalled.user_id, user)
-        issued = remember.tokens.accept(recalled, version, now)
-        if issued is None:
+        version = self._parts.versions.of(recalled.user_id, self._load(recalled.user_id))
+        if not self._cookie.accept(recalled, version, now):
             return None
         self._begin(recalled.user_id, version, now, fresh=False)
-        self._belong_to(issued)
-        if issued.value != recalled.value:
-            self._issued = issued
-        self.after.append(partial(self._use_up, recalled))
+        self._cookie.bind()
         return recalled.user_id
+
+    def _counts(self, recalled: Recalled) -> bool:
+        """Whether a remember cookie's user is there, and has the password with which it was made."""
+        user = self._load(recalled.user_id)
+        return user is not None and self._parts.versions.is_of(recalled.version, recalled.user_id, user)
 
     # Log-in and log-out
 
@@ -342,8 +312,7 @@ class Login:
         for key in flask_login.REMEMBER:
             session.pop(key, None)
         self._stamp(version, fresh=fresh, now=now)
-        if self._settings.max_sessions is not None:
-            self.after.append(partial(self._end_oldest, user_id, self._settings.max_sessions))
+        self._has_begun = True
 
     def _stamp(self, version: str | None, *, fresh: bool, now: int) -> None:
         session = self._session
@@ -358,94 +327,25 @@ class Login:
 
     def _check_that_a_cookie_can_be_sent(self, method: str) -> None:
         # A session that kept its id would be that of whoever planted the id.
-        if not self._can_send or not is_open(self._session) or is_handshake(self._environ):
+        if not self._cookie.can_be_sent:
             raise SessionError(
                 f"{method}() gives the session a new id, and no cookie can carry it: the headers are out, or this is a "
                 "WebSocket's request. Call it in an ordinary one, before the first part of the body"
             )
 
-    def _replace_device(self, user_id: str, issued: Issued | None, former: str | None, now: int) -> None:
-        """See to the remember cookie that came with a log-in, and to the device's record that the session had.
-
-        Args:
-            issued: The cookie of this log-in, if it is to be remembered.
-            former: The name of the record that the session belonged to.
-        """
-        remember, tokens = self._parts.remember, self._parts.remember.tokens
-        if tokens is None:
-            return
-        if issued is None and self._issued is not None and user_id == self._user_id:
-            # The cookie that brought this user back in this very request goes on.
-            self._belong_to(self._issued)
-            return
-        self._issued, self._is_new, self._deletes_cookie = issued, issued is not None, False
-        values = remember.cookie.values(self._header)
-        if issued is not None:
-            self._belong_to(issued)
-            for value in values:
-                # Once it is sure that the browser gets another one.
-                self.after.append(partial(tokens.forget, value))
-            if former is not None:
-                self.after.append(partial(tokens.end, former, user_id))
-            return
-        for value in values:
-            recalled = tokens.recall(value, now)
-            if recalled is not None and recalled.user_id == user_id:
-                self._belong_to(Issued(value, recalled.expires, recalled.companion))
-            elif recalled is not None:
-                self._deletes_cookie = True
-
-    def _belong_to(self, issued: Issued) -> None:
-        """Let the session end with the record of a device, and that with the session."""
-        if issued.companion is not None:
-            self._session._touch().set_metadata(COMPANION, issued.companion)
-            self._session[facts.UNTIL] = issued.expires
-
-    def _companion(self) -> str | None:
-        companion: str | None = self._session._touch().metadata.get(COMPANION)
-        return companion
-
     def _end(self) -> None:
         """End the session, and with it the device's record and cookie."""
         self._session.invalidate()
-        self._issued, self._is_new, self._deletes_cookie = None, False, True
-        self.after.clear()
+        self._cookie.end()
         self._is_resolved, self._user_id = True, None
 
     def _end_here_and_there(self) -> None:
         """The same; and an application with Flask-Login does not bring the user back by a cookie of its own."""
         self._end()
-        if flask_login.has_remember_cookie(self._header):
+        if flask_login.has_remember_cookie(self._environ.get("HTTP_COOKIE", "")):
             flask_login.clear_remember_cookie(self._session)
 
-    def _cookies(self, came: int) -> list[str]:
-        """The texts of the Set-Cookie headers.
-
-        Args:
-            came: How many different remember cookies the request brought.
-        """
-        cookie, environ = self._parts.remember.cookie, self._environ
-        https = environ.get("wsgi.url_scheme") == "https"
-        if self._issued is not None:
-            texts = [cookie.set(self._issued.value, https, self._issued.expires)]
-        elif self._deletes_cookie and came:
-            texts = [cookie.delete(https)]
-        else:
-            return []
-        if came > 1 or self._deletes_cookie:
-            # One under another Domain or Path would come back.
-            host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
-            path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"
-            texts = [*cookie.delete_elsewhere(host, path, https), *texts]
-        return texts
-
     # After the commit
-
-    def _use_up(self, recalled: Recalled) -> None:
-        tokens, session = self._parts.remember.tokens, self._session
-        if tokens is not None and not tokens.use_up(recalled) and session.id is not None:
-            # It was ended while this request was under way.
-            self._parts.sessions.end(session.id)
 
     def _end_oldest(self, user_id: str, limit: int) -> None:
         """End the sessions of a user beyond the limit: those used least recently, and not this one."""

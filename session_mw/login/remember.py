@@ -27,6 +27,7 @@ class Remember:
         backend: The manager's.
 
     Attributes:
+        sessions: The manager.
         cookie: Finds the cookie in a request, and writes it for a response.
         tokens: Makes and reads its values; None where there is neither a store nor a secret key.
 
@@ -44,7 +45,7 @@ class Remember:
             )
         self.cookie = _cookie(name, settings)
         self.tokens: RememberTokens | None = None
-        self._sessions, self._backend = sessions, backend
+        self.sessions, self._backend = sessions, backend
         store = sessions.revocations if sessions.store is None else sessions.store
         if store is not None and isinstance(backend, (StoreBackend, RevocableBackend)):
             key = b"" if settings.secret_key is None else key_bytes("secret_key", settings.secret_key)
@@ -73,7 +74,7 @@ class Remember:
             if self._device_of(session_id) in devices - {None}:
                 self._backend.store.delete(session_id)
             else:
-                self._sessions.end(session_id)
+                self.sessions.end(session_id)
 
     def _device_of(self, session_id: str) -> str | None:
         if not isinstance(self._backend, StoreBackend):

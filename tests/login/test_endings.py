@@ -115,6 +115,20 @@ def test_a_log_out_ends_every_copy_of_the_devices_sessions_and_of_its_cookie(sit
     assert is_ended(second)
 
 
+def test_a_log_out_after_a_log_in_in_the_same_request_ends_the_device_that_the_session_had(site: Site) -> None:
+    def log_in_and_out(login: Any, environ: Any) -> None:
+        login.log_in("42", remember=True)
+        login.log_out()
+
+    site.pages["/in-out"] = log_in_and_out
+    browser = remembered(site)
+    copy = browser.copy()
+    # Its cookie does not come, as to another path.
+    del browser.jar["remember"]
+    assert browser.sees("/in-out") == "None stale"
+    assert is_ended(copy)
+
+
 @pytest.mark.parametrize("end", ["/clear", "/flask-like"])
 def test_an_application_that_ends_the_session_by_itself_ends_the_device(site: Site, end: str) -> None:
     def log_out_as_flask_login(login: Any, environ: Any) -> None:

@@ -164,6 +164,25 @@ def test_a_log_in_counts_whatever_was_done_before_in_the_same_request(
             assert copy.restart().sees() == "None stale"
 
 
+@pytest.mark.parametrize("then", ["/in-as-43", "/in-as-43-remember", "/in", "/in-remember", "/confirm"])
+def test_a_log_in_counts_also_where_the_remember_cookie_had_brought_somebody_back(site: Site, then: str) -> None:
+    def look_and_log_in(login: Any, environ: Any) -> None:
+        assert login.user_id == "42"
+        site.pages[then](login, environ)
+
+    site.pages["/look"] = look_and_log_in
+    browser = site.browser()
+    browser.get("/in-remember")
+    copy = browser.restart().copy()
+    user_id = "43" if "43" in then else "42"
+    assert browser.sees("/look") == f"{user_id} fresh"
+    assert browser.sees() == f"{user_id} fresh"
+    comes_back = then != "/in-as-43"
+    assert browser.restart().sees() == (f"{user_id} stale" if comes_back else "None stale")
+    if user_id == "43" and site.can_end:
+        assert copy.sees() == "None stale"
+
+
 def test_log_in_begins_the_sessions_life_anew(place: str, clock: Clock) -> None:
     where = PLACES[place]
     site = Site(**{**where, "settings": {**where.get("settings", {}), "absolute_lifetime": 3600}})
