@@ -52,10 +52,15 @@ class Login:
         self._parts = parts
         self._environ = environ
         self._session = session
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Forget all that was found and done, with the session's own: for adapters that try a request again."""
         self._is_resolved = False
         self._user_id: str | None = None
+        # A user is of the database's transaction that has failed.
         self._users: dict[str, Any] = {}
-        self._cookie = RememberCookie(parts.remember, environ, session)
+        self._cookie = RememberCookie(self._parts.remember, self._environ, self._session)
         self._has_begun = False
 
     @property

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from session_mw import MemoryStore, SessionMiddleware
-from session_mw.login import LoginMiddleware
+from session_mw.login import LoginMiddleware, get_login
 from support.logins import Browser, User, Users
 from support.wsgi import KEY
 
@@ -135,6 +136,46 @@ class TestPyramid:
         browser.get("/in-anew", QUERY_STRING="id=42")
         assert browser.sees() == f"42 {User('42')} True"
         assert browser.restart().sees() == f"42 {User('42')} True"
+
+    def test_what_a_failed_try_did_to_the_log_in_goes_with_it(self) -> None:
+        pytest.importorskip("pyramid")
+        from pyramid.config import Configurator
+        from pyramid.response import Response
+
+        class Again(Exception):
+            pass
+
+        def trying_twice(environ: Any, router: Any) -> Any:
+            # As pyramid_retry does: a request for each try, with a copy of the environ.
+            for attempt in (0, 1):
+                with router.request_context(environ | {"retry.attempt": attempt}) as request, suppress(Again):
+                    return router.invoke_request(request)
+            raise AssertionError
+
+        def view(request: Any) -> Any:
+            login = get_login(request.environ)
+            seen = (login.user_id, login.user)
+            if request.environ["retry.attempt"] == 0 and request.path == "/fails":
+                login.log_out()
+                raise Again
+            if request.path == "/in":
+                login.log_in("42", remember=True)
+            return Response(str(seen))
+
+        with Configurator() as config:
+            config.include("session_mw.adapters.pyramid")
+            config.add_route("all", "/*path")
+            config.add_view(view, route_name="all")
+            config.set_execution_policy(trying_twice)
+        users = Users("42")
+        app = SessionMiddleware(LoginMiddleware(config.make_wsgi_app(), load_user=users.load), store=MemoryStore())
+        browser = Browser(app)
+        browser.get("/in")
+        users.asked.clear()
+        assert browser.sees("/fails") == str(("42", User("42")))
+        assert users.asked == ["42", "42"]
+        assert browser.sees("/") == str(("42", User("42")))
+        assert browser.restart().sees("/") == str(("42", User("42")))
 
     def test_permissions_are_those_of_the_contexts_acl(self, app: Any) -> None:
         first, second = behind(app, Users("42", "43")), behind(app, Users("42", "43"))
