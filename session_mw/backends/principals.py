@@ -54,10 +54,12 @@ def indexed(store: Store | None) -> IndexedStore:
     """
     if is_indexed(store):
         return store
-    kind = "in the cookie" if store is None else f"in {type(store).__name__}, which has no index"
+    kind, others = f"in {type(store).__name__}, which has no index", ""
+    if store is None:
+        kind, others = "in the cookie", ". To end them, revocations='sqlite:///ended.db' is enough"
     raise ConfigurationError(
         f"the sessions of a principal cannot be listed: sessions are {kind}; "
-        "use SQLite, Redis, SQLAlchemy, files or memory"
+        f"use SQLite, Redis, SQLAlchemy, files or memory{others}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -52,6 +53,8 @@ class Login:
         self._parts = parts
         self._environ = environ
         self._session = session
+        # Threads of one request (Flask's copy_current_request_context) see a log-in done wholly or not at all.
+        self._lock = threading.RLock()
         self.reopen()
 
     def reopen(self) -> None:
@@ -115,8 +118,12 @@ class Login:
         if not user_id or not has_bytes(user_id):
             raise ValueError("a user's id is a non-empty str without lone surrogates")
         self._check_that_a_cookie_can_be_sent("log_in")
+        with self._lock:
+            self._log_in(user_id, remember, int(time.time()))
+
+    def _log_in(self, user_id: str, remember: bool, now: int) -> None:
+        session, cookie = self._session, self._cookie
         # What may raise comes before anything is changed.
-        session, cookie, now = self._session, self._cookie, int(time.time())
         version = self._parts.versions.of(user_id, self._load(user_id))
         issued = cookie.issue(user_id, version, now) if remember else None
         former = cookie.companion
@@ -145,10 +152,11 @@ class Login:
         user_id = self.user_id
         if user_id is None:
             raise SessionError("confirm() makes a log-in fresh, and nobody is logged in; use log_in(user_id)")
-        # Not as a log-in: a session that was ended meanwhile stays so.
-        self._session.regenerate_id()
         version = self._parts.versions.of(user_id, self._load(user_id))
-        self._stamp(version, fresh=True, now=int(time.time()))
+        with self._lock:
+            # Not as a log-in: a session that was ended meanwhile stays so.
+            self._session.regenerate_id()
+            self._stamp(version, fresh=True, now=int(time.time()))
 
     def log_out(self) -> None:
         """End the session and the remember cookie; by somebody anonymous it does nothing.
@@ -184,7 +192,8 @@ class Login:
         """
         if self._session._state is None:
             return []
-        self._follow()
+        with self._lock:
+            self._follow()
         user_id = flask_login.user_id_in(self._session)
         headers = self._cookie.commit(is_anonymous=user_id is None)
         self.after = self._cookie.left_to_do()
@@ -199,16 +208,22 @@ class Login:
     # Who it is
 
     def _resolve(self) -> None:
-        if self._is_resolved and flask_login.user_id_in(self._session) == self._user_id:
+        if self._is_up_to_date():
             return
-        self._follow()
-        user_id = flask_login.user_id_in(self._session)
-        if user_id is None:
-            user_id = self._recall()
-        elif not self._holds(user_id):
-            self._end_here_and_there()
-            user_id = None
-        self._is_resolved, self._user_id = True, user_id
+        with self._lock:
+            if self._is_up_to_date():
+                return
+            self._follow()
+            user_id = flask_login.user_id_in(self._session)
+            if user_id is None:
+                user_id = self._recall()
+            elif not self._holds(user_id):
+                self._end_here_and_there()
+                user_id = None
+            self._is_resolved, self._user_id = True, user_id
+
+    def _is_up_to_date(self) -> bool:
+        return self._is_resolved and flask_login.user_id_in(self._session) == self._user_id
 
     def _load(self, user_id: str) -> Any:
         """The user, asked for once a request."""
@@ -340,9 +355,10 @@ class Login:
 
     def _end(self) -> None:
         """End the session, and with it the device's record and cookie."""
-        self._session.invalidate()
-        self._cookie.end()
-        self._is_resolved, self._user_id = True, None
+        with self._lock:
+            self._session.invalidate()
+            self._cookie.end()
+            self._is_resolved, self._user_id = True, None
 
     def _end_here_and_there(self) -> None:
         """The same; and an application with Flask-Login does not bring the user back by a cookie of its own."""

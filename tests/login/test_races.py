@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from session_mw import SessionManager, SessionMiddleware
 from session_mw.login import LoginMiddleware
 from support.clock import Clock
-from support.logins import Site, site_on
+from support.logins import PLACES, Site, site_on
 from support.stores import ALL, url_of
 from support.wsgi import KEY
 
@@ -113,6 +114,26 @@ def test_eight_log_ins_at_once_from_one_anonymous_session_all_count(
     assert [tab.restart().sees() for tab in tabs] == ["42 stale"] * TABS
     for site in {first, second}:
         site.sessions.close()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_threads_of_one_request_see_one_log_in_when_the_cookie_brings_the_user_back(place: str) -> None:
+    site = Site(**PLACES[place])
+    site.pages["/threads"] = lambda login, environ: at_once(*[lambda: login.user_id] * 4)
+    interval = sys.getswitchinterval()
+    # So often that threads meet in the middle of it.
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            browser = site.browser()
+            browser.get("/in-remember")
+            browser.restart()
+            site.users.asked.clear()
+            assert browser.sees("/threads") == str(["42"] * 4)
+            assert site.users.asked == ["42"]
+            assert browser.sees() == "42 stale"
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_threads_on_one_middleware_never_see_each_others_log_in() -> None:
