@@ -282,8 +282,11 @@ class RevocableState(CookieState):
             return outcome
         if self.gone or (self.late and self.intent != RENEW):
             return self._leave(session)
-        if self.intent == END and not self._end_former():
-            return self._dropped(session)
+        if self.intent == END:
+            # What cannot be sent raises before the end is written.
+            self._check_size(session)
+            if not self._end_former():
+                return self._dropped(session)
         if self.intent == RENEW and self.token and session._phase < SENT:
             return self._renew(session)
         self.late = False

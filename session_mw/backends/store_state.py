@@ -225,6 +225,11 @@ class StoreState(KeptState[RecordBackend]):
 
     def _end(self, session: Session, now: int) -> Outcome:
         known = self.key
+        # Once the headers are out, no cookie can tell the visitor of another id.
+        begins = not self.is_empty(session) and session._phase < SENT
+        if begins:
+            # What cannot be written raises before anything is deleted.
+            self.packed(session)
         # The metadata are those of what follows by now.
         if self.payload and (companion := unpack(self._backend.serializer, self.payload)[1].get(COMPANION)):
             self._backend.store.delete(companion_key(companion))
@@ -232,8 +237,7 @@ class StoreState(KeptState[RecordBackend]):
             self._backend.store.delete(key)
         self._forget()
         self._others = []
-        # Once the headers are out, no cookie can tell the visitor of another id.
-        if not self.is_empty(session) and session._phase < SENT:
+        if begins:
             return self._create(session, self.packed(session), now)
         self.intent = KEEP
         session._committed()
