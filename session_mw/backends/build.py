@@ -48,7 +48,14 @@ def backend_of(
     refresh = settings.refresh_each_request
     if store is not None:
         return StoreBackend(
-            store, _records(settings), TaggedJSON(), cookie, lifetimes, refresh, notices, endings_of(settings, store)
+            store,
+            records_of(settings, settings.store_encryption),
+            TaggedJSON(),
+            cookie,
+            lifetimes,
+            refresh,
+            notices,
+            endings_of(settings, store),
         )
     if settings.secret_key is None:
         return NullBackend()
@@ -100,8 +107,13 @@ def _codec(settings: Settings) -> Codec:
     return codec
 
 
-def _records(settings: Settings) -> Records:
-    if not settings.store_encryption:
+def records_of(settings: Settings, is_encrypted: bool) -> Records:
+    """How the records of an application lie in a store.
+
+    Raises:
+        ConfigurationError: The package that encrypts cannot be loaded.
+    """
+    if not is_encrypted:
         return PlainRecords(settings.cookie_name, settings.salt)
     encrypted = _encryption("store_encryption=True")
     records: Records = encrypted.EncryptedRecords(

@@ -17,7 +17,7 @@ from session_mw.codecs.records import Records, delimited
 from session_mw.exceptions import StoreError
 from session_mw.login.series import Series, Token
 from session_mw.login.tokens import PURPOSE, Issued, Recalled
-from session_mw.protocols import Record, Store, is_indexed
+from session_mw.protocols import Record, Store
 
 logger = logging.getLogger("session_mw")
 
@@ -36,6 +36,7 @@ class DeviceTokens:
         secret_key: The manager's; empty where it has none.
         endings: Knows which sessions have ended, and with them which devices.
         end_device: Ends a device whose cookie was copied, and its sessions; takes its name and the user's id.
+        is_listed: Whether the store lists sessions, and is to list the records with them: so end_all() ends them.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class DeviceTokens:
         secret_key: bytes,
         endings: Revocations,
         end_device: Callable[[str, str], None],
+        *,
+        is_listed: bool,
     ) -> None:
         self._store = store
         self._records = records
@@ -55,7 +58,7 @@ class DeviceTokens:
         self._secret_key = secret_key
         self._endings = endings
         self._end_device = end_device
-        self._is_indexed = is_indexed(store)
+        self._is_listed = is_listed
 
     def issue(self, user_id: str, version: str | None, now: int) -> Issued:
         """Make the first cookie of a device; :meth:`save` writes its record."""
@@ -205,5 +208,4 @@ class DeviceTokens:
         return companion_key(self._name_of(name))
 
     def _index(self, series: Series) -> dict[str, Any]:
-        # Listed as the user's, so that end_all() ends it with the sessions.
-        return {"principal": self._records.index_names(series.user_id)[0]} if self._is_indexed else {}
+        return {"principal": self._records.index_names(series.user_id)[0]} if self._is_listed else {}

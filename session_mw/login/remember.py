@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from session_mw.backends.build import cookie_of
+from session_mw.backends.build import cookie_of, records_of
 from session_mw.backends.revocable import RevocableBackend
 from session_mw.backends.store import StoreBackend
-from session_mw.codecs.records import PlainRecords, Records
 from session_mw.cookies import SessionCookie
 from session_mw.exceptions import ConfigurationError
 from session_mw.login.devices import DeviceTokens
@@ -49,9 +48,18 @@ class Remember:
         store = sessions.revocations if sessions.store is None else sessions.store
         if store is not None and isinstance(backend, (StoreBackend, RevocableBackend)):
             key = b"" if settings.secret_key is None else key_bytes("secret_key", settings.secret_key)
-            records = _records(settings, backend)
-            endings, end_device = backend.endings, backend.end_companion
-            self.tokens = DeviceTokens(store, records, name, login.remember_seconds, key, endings, end_device)
+            # No user's name is to be read in a copy of the store where none can be read in the sessions.
+            records = backend.records if isinstance(backend, StoreBackend) else records_of(settings, settings.encrypt)
+            self.tokens = DeviceTokens(
+                store,
+                records,
+                name,
+                login.remember_seconds,
+                key,
+                backend.endings,
+                backend.end_companion,
+                is_listed=isinstance(backend, StoreBackend) and backend.is_indexed,
+            )
         elif settings.secret_key is not None:
             self.tokens = SignedTokens(settings, name, login.remember_seconds)
 
@@ -98,10 +106,3 @@ def _cookie(name: str, settings: Settings) -> SessionCookie:
     except ConfigurationError as error:
         raise ConfigurationError(f"remember_cookie_name: {error}") from None
     return cookie_of(checked)
-
-
-def _records(settings: Settings, backend: Backend) -> Records:
-    if isinstance(backend, StoreBackend):
-        # Encrypted where the sessions are: no user's name can be read in a copy of the store.
-        return backend.records
-    return PlainRecords(settings.cookie_name, settings.salt)

@@ -290,6 +290,24 @@ def test_with_store_encryption_no_users_name_can_be_read() -> None:
     assert browser.restart().sees() == "None stale"
 
 
+def test_with_encrypted_cookies_no_users_name_can_be_read_in_the_store_of_revocations() -> None:
+    pytest.importorskip("cryptography")
+    written: list[bytes] = []
+
+    class Watched(MemoryStore):
+        def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
+            written.append(data + str(principal).encode())
+            return super().create(key, data, ttl, principal)
+
+    site = site_on("revocations", Watched(), Users("gaius-julius"), encrypt=True)
+    site.pages["/me"] = lambda login, environ: login.log_in("gaius-julius", remember=True)
+    browser = site.browser()
+    browser.get("/me")
+    assert browser.restart().sees() == "gaius-julius stale"
+    assert written
+    assert not any(b"gaius" in data for data in written)
+
+
 def test_tabs_that_restart_within_ten_seconds_all_succeed(stored: Site, clock: Clock) -> None:
     browser = stored.browser()
     browser.get("/in-remember")
