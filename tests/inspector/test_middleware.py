@@ -64,6 +64,13 @@ def test_a_wrong_argument_is_told_when_it_is_built(arguments: dict[str, Any], wo
         SessionInspector(**{"app": page(), "debug": True, **arguments})
 
 
+def test_where_it_is_on_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    SessionInspector(page(), debug=True)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == "the session inspector shows sessions at /_session: for development only"
+
+
 # Where it is
 
 
@@ -294,9 +301,11 @@ def test_a_look_at_an_old_key_s_cookie_does_not_renew_it() -> None:
 
 
 def test_a_look_does_not_end_or_log_anything(caplog: pytest.LogCaptureFixture) -> None:
+    app = inspected()
+    caplog.clear()
     caplog.set_level(logging.DEBUG, "session_mw")
     for value in ("junk", signed(b"[]"), f"{token_of({'a': 1})}x"):
-        assert look(cookie=f"session={value}; session={token_of({'b': 2})}").cookies == []
+        assert look(cookie=f"session={value}; session={token_of({'b': 2})}", app=app).cookies == []
     assert caplog.records == []
 
 
