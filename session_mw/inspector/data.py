@@ -102,7 +102,7 @@ def _row(one: Row, size: str, cost: str, purpose: str | None) -> Element:
     depth = len(one.path) - 1
     around = one.path[max(0, depth - _MOST_TOLD) : depth]
     where = element("span", f" in {', '.join(around)}", class_="unseen") if around else None
-    key: Child = element("span", code(one.path[-1] or '""'), where, class_=f"key d{min(depth, _MOST_DEPTH)}")
+    key: Child = element("span", code(one.path[-1]), where, class_=f"key d{min(depth, _MOST_DEPTH)}")
     value = element(
         "div",
         element("bdi", one.value, class_="value" if not one.is_container else "value container"),
