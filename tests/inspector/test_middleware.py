@@ -267,6 +267,20 @@ def test_the_middleware_is_found_through_it() -> None:
     assert middleware_in(SessionInspector(middleware, debug=True)) is middleware
 
 
+def test_it_shows_the_session_of_a_flask_application() -> None:
+    flask = pytest.importorskip("flask")
+    from session_mw.adapters.flask import FlaskSessions
+
+    sessions = SessionManager(KEY)
+    app = flask.Flask(__name__)
+    app.session_interface = FlaskSessions(sessions)
+    app.add_url_rule("/", view_func=lambda: str(flask.session.setdefault("user", "ann")))
+    wrapped = SessionMiddleware(SessionInspector(app.wsgi_app, debug=True), sessions=sessions)
+    token = visit(wrapped, **HERE).token
+    found = Page(visit(wrapped, "/_session", f"session={token}", **HERE).body)
+    assert found.table("data")[0][:2] == ["user", '"ann" str']
+
+
 # Looking is not a touch
 
 
