@@ -136,7 +136,7 @@ class SessionManager:
             session: One that this manager opened.
 
         Returns:
-            The headers to add to the response: none, ``Vary``, or ``Vary`` and ``Set-Cookie``, of which
+            What to add to the response's headers, that is nothing, ``Vary``, or ``Vary`` and ``Set-Cookie``, of which
             there are several where cookies that stand beside ours are deleted.
 
         Raises:
@@ -214,7 +214,7 @@ class SessionManager:
             status: The response's; with it, that a WebSocket's handler has ended is told from an ordinary response.
 
         Returns:
-            The response's headers and the session's: one ``Vary``, one cookie of the session's name.
+            The response's headers and the session's, with one ``Vary`` and one cookie of the session's name.
 
         Raises:
             NotSerializable: As from :meth:`commit`, like all others.

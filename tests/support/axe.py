@@ -51,7 +51,9 @@ return window.toReach.map(element => element.outerHTML.slice(0, 90))
 """
 _FOCUSED = """
 const element = document.activeElement, style = getComputedStyle(element);
-return [window.toReach.indexOf(element), style.outlineStyle !== "none" || style.boxShadow !== "none"]
+// Within a frame it is the frame's page that shows where the focus is.
+const shows = style.outlineStyle !== "none" || style.boxShadow !== "none" || element.tagName === "IFRAME";
+return [window.toReach.indexOf(element), shows]
 """
 
 
@@ -91,11 +93,17 @@ class Axe:
     def __init__(self, source: str) -> None:
         self._source = source
 
-    def flaws(self, browser: Browser) -> list[str]:
-        """What keeps people out: axe's findings, what sticks out sideways, what Tab does not reach or show."""
-        browser.run(self._source)
+    def flaws(self, browser: Browser, *, keyboard: bool = True) -> list[str]:
+        """What keeps people out: axe's findings, what sticks out sideways, what Tab does not reach or show.
+
+        Args:
+            keyboard: Whether Tab is pressed until all has been reached.
+        """
+        if not browser.run("return 'axe' in window"):
+            browser.run(self._source)
         found: list[str] = browser.run(_RUN, TAGS)
-        return [*found, *browser.run(_SIDEWAYS), *self._keyboard_flaws(browser)]
+        found += browser.run(_SIDEWAYS)
+        return [*found, *self._keyboard_flaws(browser)] if keyboard else found
 
     @staticmethod
     def _keyboard_flaws(browser: Browser) -> list[str]:

@@ -33,27 +33,36 @@ class Browser:
 
     def __init__(self) -> None:
         driver = shutil.which("chromedriver") or missing("chromedriver (Debian: chromium-driver)")
-        chromium = shutil.which("chromium") or missing("chromium (Debian: chromium)")
+        self._chromium = shutil.which("chromium") or missing("chromium (Debian: chromium)")
         self._profile = tempfile.mkdtemp(prefix="session-mw-browser-")
         port = free_port()
         # a proxy of the environment is not for loopback
         self._open = build_opener(ProxyHandler({})).open
         self._driver = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL)
-        self._root = f"http://{HOST}:{port}"
+        self._root = self._driver_root = f"http://{HOST}:{port}"
         try:
             wait_until(self._is_up, "chromedriver does not answer")
-            options = {
-                "binary": chromium,
-                "args": [*_ARGUMENTS, f"--user-data-dir={self._profile}"],
-                # Debian's Chromium blocks the cookies of frames from other sites unless it is told not to
-                "prefs": {"profile": {"cookie_controls_mode": 0, "block_third_party_cookies": False}},
-            }
-            wanted = {"browserName": "chrome", "acceptInsecureCerts": True, "goog:chromeOptions": options}
-            answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-            self._root += f"/session/{answer['sessionId']}"
+            self._start()
         except BaseException:
             self._end()
             raise
+
+    def _start(self) -> None:
+        self._root = self._driver_root
+        options = {
+            "binary": self._chromium,
+            "args": [*_ARGUMENTS, f"--user-data-dir={self._profile}"],
+            # Debian's Chromium blocks the cookies of frames from other sites unless it is told not to
+            "prefs": {"profile": {"cookie_controls_mode": 0, "block_third_party_cookies": False}},
+        }
+        wanted = {"browserName": "chrome", "acceptInsecureCerts": True, "goog:chromeOptions": options}
+        answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self._root += f"/session/{answer['sessionId']}"
+
+    def restart(self) -> None:
+        """Close the browser, and start it again with what it has kept on disk."""
+        self._call("DELETE", "")
+        self._start()
 
     def get(self, url: str) -> str:
         """Open an address; the page's text."""
