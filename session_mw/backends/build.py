@@ -94,8 +94,8 @@ def codecs_by_key(settings: Settings) -> list[Codec]:
 
 
 def records_by_key(settings: Settings) -> list[Records]:
-    """The same for encrypted records."""
-    return [_records(settings, [key]) for key in _keys(settings)]
+    """The same for encrypted records; none where they are not encrypted."""
+    return [_records(settings, [key]) for key in _keys(settings)] if settings.store_encryption else []
 
 
 def _revocations(settings: Settings, store: Store) -> Revocations:

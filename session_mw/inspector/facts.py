@@ -67,14 +67,14 @@ def _place(one: Candidate, request: Request) -> Iterator[tuple[str, Child]]:
     elif one.form == STORED:
         sealed = ", encrypted (AES-256-GCM)" if settings.store_encryption else ""
         yield "Kept in", f"a store, {type(request.sessions.store).__name__}{sealed}"
-    if contents is not None and contents.key is not None:
+    if one.setting is not None:
+        yield "Key", f"one of this application's, but it is authentic only {one.setting}"
+    elif contents is not None and contents.key is not None:
         yield "Key", key_in_words(contents.key)
     elif one.form == STORED:
         yield "Key", "none: the token cannot be guessed"
     else:
         yield "Key", "none of this application's"
-    if one.setting is not None:
-        yield "But authentic", f"{one.setting}: the key is right, and another setting differs"
     if one.key:
         yield "Record", code(one.key)
     if record is not None:
