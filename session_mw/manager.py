@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from session_mw.backends.build import backend_of, codecs_of_other_settings, cookie_of
+from session_mw.backends.explanation import Explanation, explain
 from session_mw.backends.principals import SessionInfo, end_session, end_sessions, indexed, list_sessions
 from session_mw.backends.revocable import RevocableBackend
 from session_mw.backends.store import StoreBackend
@@ -111,6 +112,17 @@ class SessionManager:
         session._begin(self._backend, header, environ.get("wsgi.url_scheme") == "https", environ)
         return session
 
+    def explain(self, environ: Mapping[str, Any]) -> Explanation:
+        """How a request's cookies of the session's name are judged, and what is in them: to look into, not to trust.
+
+        Nothing comes of it: the request's session is not touched, nothing is saved, and nothing is logged. A store is
+        asked, as at the touch of a session.
+
+        Args:
+            environ: As for :meth:`open`.
+        """
+        return explain(self._backend, self.settings, self.notices, environ)
+
     def reopen(self, session: Session) -> None:
         """Forget all that was done to a session that this manager opened and has not committed: for adapters."""
         if not self._is_null:
@@ -123,7 +135,7 @@ class SessionManager:
             session: One that this manager opened.
 
         Returns:
-            The headers to add to the response: none, ``Vary``, or ``Vary`` and ``Set-Cookie``, of which
+            What to add to the response's headers, that is nothing, ``Vary``, or ``Vary`` and ``Set-Cookie``, of which
             there are several where cookies that stand beside ours are deleted.
 
         Raises:
@@ -201,7 +213,7 @@ class SessionManager:
             status: The response's; with it, that a WebSocket's handler has ended is told from an ordinary response.
 
         Returns:
-            The response's headers and the session's: one ``Vary``, one cookie of the session's name.
+            The response's headers and the session's, with one ``Vary`` and one cookie of the session's name.
 
         Raises:
             NotSerializable: As from :meth:`commit`, like all others.
@@ -324,6 +336,11 @@ def _opened(store: Store | str | None) -> Store | None:
 def is_open(session: Session) -> bool:
     """Whether the session's response is still to come: its headers are not out, and its request goes on."""
     return session._phase == OPEN
+
+
+def leave_unread(session: Session) -> None:
+    """Let the response say nothing of a session that nobody touches: its cookie is not even refreshed."""
+    session._refreshed = True
 
 
 def was_changed(session: Session) -> bool:

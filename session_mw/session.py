@@ -44,6 +44,12 @@ def _check_label(value: object) -> None:
         raise ValueError(f"a label has 1 to {MAX_LABEL} characters and no lone surrogate; None takes it away")
 
 
+def place_of(environ: Mapping[str, Any]) -> tuple[str, str]:
+    """Host and path of a request, the path decoded."""
+    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+    return host, environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"
+
+
 _NOWHERE = NullBackend()
 
 
@@ -102,9 +108,7 @@ class Session(LazyDict, ForeignNames):
 
     def _place(self) -> tuple[str, str]:
         """Host and path of the request."""
-        environ = self._environ or {}
-        host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
-        return host, environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"
+        return place_of(self._environ or {})
 
     def _blank(self) -> SessionState:
         return SessionState()

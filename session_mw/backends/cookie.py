@@ -99,10 +99,12 @@ class CookieBackend:
         values = self.cookie.values(header)
         if len(values) < 2:
             return values
-        shape = self.codec.shape
-        tokens = [value for value in values if len(value) <= MAX_COOKIE and shape.fullmatch(value)]
-        if len(tokens) < len(values):
-            self._rejections.log("malformed", header)
+        shape, tokens, logged = self.codec.shape, [], set[str]()
+        for value in values:
+            if len(value) <= MAX_COOKIE and shape.fullmatch(value):
+                tokens.append(value)
+            else:
+                self._rejections.log("malformed", value, logged)
         return tokens
 
     def _only_authentic(

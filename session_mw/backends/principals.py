@@ -18,7 +18,7 @@ class SessionInfo(NamedTuple):
     """One of a principal's sessions."""
 
     id: str
-    """What :attr:`Session.id` says in it, and ``end(id)`` takes."""
+    """What :attr:`session_mw.Session.id` says in it, and ``end(id)`` takes."""
     created: int
     """Unix time at which it began."""
     last_used: int
@@ -28,7 +28,7 @@ class SessionInfo(NamedTuple):
     absolute lifetime cuts that short, or the setting ``lifetime`` has grown since.
     """
     label: str | None = None
-    """What :attr:`Session.label` says in it: for the user, to tell devices apart."""
+    """What :attr:`session_mw.Session.label` says in it: for the user, to tell devices apart."""
     device_bound: bool = False
     """Whether the session is bound to a device's key."""
 

@@ -133,7 +133,7 @@ class StoreBackend:
             if isinstance(error, BadToken) and error.reason == "expired":
                 self._rejections.rejected(token, error, logged)
             else:
-                logger.warning("the stored session %s… cannot be read; its visitor gets an empty one", key[:8])
+                self._rejections.unreadable(token, key)
             return None
         is_current = self.records.is_current(sealed)
         if not is_current:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from session_mw.backends.build import endings_of
 from session_mw.backends.principals import SessionInfo
-from session_mw.backends.record_format import key_of
 from session_mw.backends.revocations.entries import PUBLIC_ID
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.config import settings_from_mapping
@@ -19,6 +15,7 @@ from session_mw.exceptions import SessionError, WeakSecretKeyWarning
 from session_mw.manager import SessionManager
 from session_mw.protocols import Store
 from session_mw.settings import Settings
+from session_mw.state import PRINCIPAL
 from session_mw.stores.session_ids import is_key
 
 KEY_VARIABLE = "SESSION_MW_SECRET_KEY"
@@ -54,22 +51,23 @@ def find(store: Store, token: str, format_: Format) -> Found:
         SessionError: The store has no such session, or it cannot be read.
         StoreError: The store failed.
     """
-    session_id = key_of(token)
-    record = store.load(session_id)
-    if record is None:
-        raise SessionError(
-            f"no session has the id {session_id}: it has ended, or is in another store or under another prefix"
-        )
     for sessions in _managers(store, format_):
-        with _quiet():
-            session = sessions.open({"HTTP_COOKIE": f"{format_.cookie_name}={token}"})
-            data = session.copy()
-        if not session.new:
+        explained = sessions.explain({"HTTP_COOKIE": f"{format_.cookie_name}={token}"})
+        if explained.failure is not None:
+            raise explained.failure
+        (found,) = explained.candidates
+        if found.record is None:
+            raise SessionError(
+                f"no session has the id {found.key}: it has ended, or is in another store or under another prefix"
+            )
+        contents = found.contents
+        if not found.reason and contents is not None and contents.data is not None and contents.created is not None:
             encrypted = sessions.settings.store_encryption
-            return Found(session_id, data, session.created, record.expires, session.principal, encrypted)
+            principal = contents.metadata.get(PRINCIPAL)
+            return Found(found.key, contents.data, contents.created, found.record.expires, principal, encrypted)
     hint = "" if os.environ.get(KEY_VARIABLE) else f"; if it is encrypted, set {KEY_VARIABLE}"
     raise SessionError(
-        f"the session {session_id} is there and cannot be read with the cookie name {format_.cookie_name!r} and the "
+        f"the session {found.key} is there and cannot be read with the cookie name {format_.cookie_name!r} and the "
         f"salt {format_.salt!r} (--cookie-name, --salt), or it is just ending{hint}"
     )
 
@@ -175,14 +173,3 @@ def _managers(store: Store, format_: Format) -> list[SessionManager]:
             warnings.simplefilter("ignore", WeakSecretKeyWarning)
             managers.append(SessionManager.from_mapping({**settings, "secret_key": key, "store_encryption": True}))
     return managers
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the package's log lines off the terminal: the error that follows says the same."""
-    logger, handler = logging.getLogger("session_mw"), logging.NullHandler()
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)

@@ -27,7 +27,7 @@ def safe_redirect(environ: Mapping[str, Any], target: object, default: str = "/"
         default: What is returned instead; not checked.
 
     Returns:
-        Printable ASCII without spaces, fit for a Location header: what is not ASCII is percent-encoded.
+        Printable ASCII without spaces, fit for a Location header; what is not ASCII is percent-encoded.
     """
     if not isinstance(target, str) or not target.startswith("/") or "\\" in target:
         return default

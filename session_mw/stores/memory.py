@@ -26,7 +26,9 @@ class MemoryStore:
 
     # Each method takes the lock by a `with` statement on the lock itself. An exception that another thread sets
     # (PyThreadState_SetAsyncExc) is never raised between taking the lock and the first line of the body, where the lock
-    # would stay taken. It may be raised between any two steps of a write. Therefore the steps are in an order in which
+    # would stay taken. But CPython 3.12 and 3.13 leave the jump back of some loops out of the body's exception table,
+    # and raise it there without releasing the lock. Therefore no body has a loop of its own.
+    # The exception may be raised between any two steps of a write. Therefore the steps are in an order in which
     # an interrupted write leaves at most a key that is listed for a principal and has no record.
 
     def __init__(self) -> None:
@@ -75,12 +77,7 @@ class MemoryStore:
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.create`."""
         with self._locks.get():
-            if not self._to_look_at:
-                self._to_look_at = list(self._records)
-            for _ in range(min(LOOKED_AT_PER_CREATE, len(self._to_look_at))):
-                candidate = self._to_look_at.pop()
-                if self.load(candidate) is None:
-                    self.delete(candidate)
+            self._remove_some_expired()
             if self.load(key) is not None:
                 return False
             self._put(key, data, ttl, principal)
@@ -113,14 +110,16 @@ class MemoryStore:
     def keys_of(self, principal: str) -> list[str]:
         """As :meth:`session_mw.protocols.IndexedStore.keys_of`."""
         with self._locks.get():
-            listed = self._keys.get(principal, ())
-            return [key for key in listed if self._principals.get(key) == principal and self.load(key) is not None]
+            listed = list(self._keys.get(principal, ()))
+        return [key for key in listed if self._principals.get(key) == principal and self.load(key) is not None]
 
     def close(self) -> None:
         """Forget every session."""
         with self._locks.get():
-            for kept in (self._records, self._principals, self._keys, self._to_look_at):
-                kept.clear()
+            self._records.clear()
+            self._principals.clear()
+            self._keys.clear()
+            self._to_look_at.clear()
 
     def before_fork(self) -> None:
         """Called by :mod:`session_mw.stores.fork`."""
@@ -129,6 +128,14 @@ class MemoryStore:
     def after_fork(self) -> None:
         """Called by :mod:`session_mw.stores.fork`."""
         fork.release(self._locks.get())
+
+    def _remove_some_expired(self) -> None:
+        if not self._to_look_at:
+            self._to_look_at = list(self._records)
+        for _ in range(min(LOOKED_AT_PER_CREATE, len(self._to_look_at))):
+            candidate = self._to_look_at.pop()
+            if self.load(candidate) is None:
+                self.delete(candidate)
 
     def _put(self, key: str, data: bytes, ttl: int, principal: str | None) -> None:
         if self._principals.get(key) != principal:
