@@ -21,6 +21,7 @@ from session_mw.backends.revocations.entries import (
     digest_of_companion,
     digest_of_id,
     digest_of_principal,
+    public_id,
 )
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.token_cache import MAX_PAYLOAD_KEPT
@@ -219,11 +220,7 @@ class RevocableState(CookieState):
     @property
     def id(self) -> str | None:
         """The session's id, which is safe to log; None while it is about to change."""
-        if not self.token or self.intent != KEEP:
-            return None
-        sid: str | None = self.metadata.get(SID)
-        companion = self.metadata.get(COMPANION)
-        return sid if sid is None or companion is None else f"{sid}.{companion}"
+        return public_id(self.metadata) if self.token and self.intent == KEEP else None
 
     @property
     def saved_id(self) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from session_mw.exceptions import BadToken, StoreError
+from session_mw.state import COMPANION, SID
 
 ID: Final = 1
 """A session has ended; ``key`` is the digest of its id. Or its companion, and all sessions that end with that."""
@@ -72,6 +73,13 @@ def unpack_entries(data: bytes) -> list[Entry]:
 def digest_of_id(session_id: str) -> int:
     """The digest of a session's id; who reads the store learns no id."""
     return _digest(b"id", session_id)
+
+
+def public_id(metadata: Mapping[str, Any]) -> str | None:
+    """The id of a session in a cookie, of its metadata; None where it has none."""
+    sid: str | None = metadata.get(SID)
+    companion = metadata.get(COMPANION)
+    return sid if sid is None or companion is None else f"{sid}.{companion}"
 
 
 def digest_of_principal(principal: str) -> int:

@@ -10,6 +10,7 @@ from session_mw.backends.revocations.entries import (
     EVERYONE,
     ID,
     MICROSECONDS,
+    NO_DIGEST,
     PRINCIPAL,
     RENEWED,
     Entry,
@@ -155,20 +156,21 @@ class Ledger:
 
     def _add(self, entries: Iterable[Entry], now: int) -> None:
         recently = (now - LATE - self._leeway) * MICROSECONDS
+        ended: dict[int, Ended] = {}
         for kind, key, time, _, other in entries:
             if kind == PRINCIPAL:
-                known = self._principals.get(key)
-                kept = (other,) if other else ()
-                if known is None or known.time < time:
-                    self._principals[key] = Ended(time, kept)
-                elif known.time == time:
-                    self._principals[key] = Ended(time, tuple({*known.kept, *kept}))
+                known = ended.get(key) or self._principals.get(key, Ended(0, ()))
+                if known.time <= time:
+                    kept = known.kept if known.time == time else ()
+                    ended[key] = Ended(time, tuple({*kept, other} - {NO_DIGEST}))
             elif kind == EVERYONE:
                 self.everyone = max(self.everyone, time)
             elif kind in (ID, RENEWED):
                 self._ids.add(key)
                 if kind == RENEWED and time > recently:
                     self._renewed[key] = other, time
+        # Only now, with all that was kept: a companion that seemed to have ended would be deleted.
+        self._principals.update(ended)
         if self._renewed:
             self._renewed = {key: renewed for key, renewed in self._renewed.items() if renewed[1] > recently}
 
