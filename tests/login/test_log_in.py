@@ -85,6 +85,18 @@ def test_a_page_that_asks_who_is_logged_in_varies_and_sets_no_cookie(site: Site)
     assert (answer.vary, answer.cookies) == (["Cookie"], [])
 
 
+def test_a_user_who_cannot_be_loaded_stays_logged_in(site: Site) -> None:
+    browser = site.browser()
+    browser.get("/in-remember")
+    site.users.failing = RuntimeError("the database is down")
+    for path in ("/", "/in-as-43", "/out"):
+        with pytest.raises(RuntimeError):
+            browser.get(path)
+    site.users.failing = None
+    assert browser.sees() == "42 fresh"
+    assert browser.restart().sees() == "42 stale"
+
+
 def test_a_user_who_is_no_longer_known_is_logged_out(site: Site) -> None:
     browser = site.browser()
     browser.get("/in-remember")

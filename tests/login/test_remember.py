@@ -389,6 +389,10 @@ class _Failing:
         site.failing = RuntimeError("the application fails")
 
     @staticmethod
+    def user_is_not_loaded(site: Site, recording: Recording) -> None:
+        site.users.failing = RuntimeError("the database is down")
+
+    @staticmethod
     def session_is_not_saved(site: Site, recording: Recording) -> None:
         recording.fail("create")
 
@@ -404,7 +408,11 @@ class _Failing:
 @pytest.mark.parametrize(
     ("place", "way"),
     [
-        *((place, way) for place in ENDING for way in ("raises", "record_is_not_updated", "record_is_not_loaded")),
+        *(
+            (place, way)
+            for place in ENDING
+            for way in ("raises", "user_is_not_loaded", "record_is_not_updated", "record_is_not_loaded")
+        ),
         # With revocations it is in its cookie.
         ("store", "session_is_not_saved"),
     ],
@@ -419,7 +427,7 @@ def test_a_request_that_fails_uses_no_secret_up(
     getattr(_Failing, way)(site, recording)
     with pytest.raises((RuntimeError, StoreError)):
         browser.get()
-    site.failing = None
+    site.failing = site.users.failing = None
     recording.before.clear()
     clock.advance(3600)
     assert browser.sees() == "42 stale"

@@ -25,14 +25,17 @@ class User:
 
 
 class Users(dict[str, User]):
-    """Attributes: asked: the ids that were asked for, in their order."""
+    """Attributes: asked: the ids that were asked for, in their order; failing: what asking raises."""
 
     def __init__(self, *ids: str) -> None:
         super().__init__({id_: User(id_) for id_ in ids})
         self.asked: list[str] = []
+        self.failing: Exception | None = None
 
     def load(self, user_id: str) -> User | None:
         self.asked.append(user_id)
+        if self.failing is not None:
+            raise self.failing
         return self.get(user_id)
 
 
