@@ -67,7 +67,7 @@ WHOLE = {
     "releasing": "RELEASING.md",
 }
 PAGES = {file: f"{page}.md" for page, file in WHOLE.items()} | {"examples/README.md": "examples.md"}
-SOON = ("device-bound", "inspector")
+SOON = ("device-bound",)
 """Pages that docs/index.md lists already, and that come with their features."""
 _LINK = re.compile(r"(\]\()(?!https?:|#|mailto:)([^)#\s]+)")
 _TOCTREE = re.compile(r"^```\{toctree\}\n.*?^```$", re.MULTILINE | re.DOTALL)

@@ -18,7 +18,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,9 +66,6 @@ def inspect_the_cookie(browser: Browser, site: str) -> None:
 
 PICTURES: dict[str, Callable[[Browser, str], None]] = {"demo": fill_the_cart, "inspector": inspect_the_cookie}
 """What leads to the page of a picture, by the picture's name."""
-if find_spec("session_mw.inspector") is None:
-    # Both pictures are of the demo that has the inspector beside it.
-    PICTURES.clear()
 
 
 def main() -> None:
@@ -129,7 +125,6 @@ def answers(port: int) -> bool:
 def keep(file: Path, png: bytes) -> None:
     """Write a picture with few colours, and so few bytes, unless the one that is there looks the same."""
     whole = Image.open(io.BytesIO(png)).convert("RGB")
-    # without the scroll bar's place, which the browser leaves out
     picture = whole.crop((0, 0, whole.width, HEIGHT)).quantize(256, dither=Image.Dither.NONE)
     if file.exists() and looks_the_same(picture, Image.open(file)):
         print(f"{file.relative_to(ROOT)} stays as it is")

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from session_mw.backends.build import codecs_by_key, cookie_of, records_by_key
@@ -46,7 +46,7 @@ REASONS = (*LOGGED, "renewed", "unreadable", "unavailable", "no_key")
 class Contents:
     """What is in a token or a record; only a key makes sure who wrote it."""
 
-    payload: bytes
+    payload: bytes = field(repr=False)
     """What the serializer wrote."""
     key: int | None
     """The key that opens it: 0 is ``secret_key``, 1 the first of ``secret_key_fallbacks``.
@@ -57,9 +57,9 @@ class Contents:
     """Unix time at which the token was made; a record does not have it."""
     created: int | None
     """Unix time at which the session began, as far as it is known."""
-    data: dict[str, Any] | None
+    data: dict[str, Any] | None = field(repr=False)
     """What an application would see; None: the payload is not a session's."""
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(repr=False)
     """What is kept beside the data, by its key in the payload."""
 
 
@@ -67,7 +67,7 @@ class Contents:
 class Candidate:
     """One value that came in a cookie of the session's name."""
 
-    value: str
+    value: str = field(repr=False)
     """As it came, without quotes around it."""
     reason: str
     """Why it is not accepted, one of :data:`REASONS`; empty: it is."""
@@ -83,7 +83,7 @@ class Candidate:
     """Unix time up to which it is accepted at the longest; None: there is no such time."""
     key: str = ""
     """The store's key; empty for a session in the cookie."""
-    record: Record | None = None
+    record: Record | None = field(default=None, repr=False)
     """What the store has under that key."""
     info: SessionInfo | None = None
     """What a list of the principal's sessions says of the record."""
@@ -95,7 +95,7 @@ class Explanation:
 
     kind: str
     """Where the manager's sessions are: :data:`SIGNED`, :data:`ENCRYPTED`, :data:`STORED` or :data:`NOWHERE`."""
-    header: str
+    header: str = field(repr=False)
     """The Cookie header."""
     candidates: Sequence[Candidate] = ()
     """The distinct values of the session's cookie, in the header's order."""

@@ -22,7 +22,9 @@ from session_mw.state import (
     SIGNER,
     SINCE,
 )
-from session_mw.stores.session_ids import is_key
+
+COMPANION_NAME = re.compile("[A-Za-z0-9_-]{22}")
+"""What a companion is called: 16 bytes, as base64url."""
 
 MAX_TIME = 10**12
 """Unix times are below; a record has 12 digits for one."""
@@ -51,7 +53,7 @@ def _is_lifetime(value: Any) -> bool:
 
 
 def _is_companion(value: Any) -> bool:
-    return type(value) is str and is_key(value)
+    return type(value) is str and COMPANION_NAME.fullmatch(value) is not None
 
 
 def _is_signer(value: Any) -> bool:

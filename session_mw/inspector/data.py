@@ -31,7 +31,7 @@ KEPT: Mapping[str, str] = {
     PRINCIPAL: "session.principal: whose it is",
     LABEL: "session.label: what a list of sessions calls it",
     LIFETIME: "session.lifetime: a lifetime of its own, in seconds",
-    SID: "session.id: by which it can be ended",
+    SID: "session.id, or what that begins with: by which it can be ended",
     SIGNER: "session.device_bound: a name to bind it by and, once it is bound, the device's public key",
     SINCE: "since when it is, for endings of all sessions",
     COMPANION: "log-in: the record of the device, which ends with it",
@@ -40,6 +40,8 @@ KEPT: Mapping[str, str] = {
 
 _SHORT = 24
 """Characters of key and value that have room beside each other on a narrow screen."""
+_MOST_TOLD = 4
+"""Keys above a row that it tells those who do not see how far it is moved in."""
 _MOST_DEPTH = 8
 """Steps by which a row is moved in at most; below that it only says where it stands."""
 
@@ -59,7 +61,7 @@ def data_cards(one: Candidate, level: int, suffix: str) -> Iterator[Element]:
     own = {key: value for key, value in contents.data.items() if key not in KEPT}
     beside = {**contents.data, **contents.metadata}
     beside = {key: beside[key] for key in sorted(beside) if key not in own}
-    is_claim = one.form != STORED and contents.key is None
+    is_claim = one.form != STORED and contents.key is None and one.setting is None
     notes = ["No key stands behind this: anybody can have written it."] if is_claim else []
     if saved:
         notes.append(
@@ -99,8 +101,9 @@ def _tree(caption: str, data: Mapping[str, Any], saved: Mapping[str, int], place
 
 def _row(one: Row, size: str, cost: str, purpose: str | None) -> Element:
     depth = len(one.path) - 1
-    where = element("span", f" in {', '.join(one.path[:-1])}", class_="unseen") if depth else None
-    key: Child = element("span", code(one.path[-1] or '""'), where, class_=f"key d{min(depth, _MOST_DEPTH)}")
+    around = one.path[max(0, depth - _MOST_TOLD) : depth]
+    where = element("span", f" in {', '.join(around)}", class_="unseen") if around else None
+    key: Child = element("span", code(one.path[-1]), where, class_=f"key d{min(depth, _MOST_DEPTH)}")
     value = element(
         "div",
         element("bdi", one.value, class_="value" if not one.is_container else "value container"),

@@ -7,10 +7,11 @@ from xml.etree.ElementTree import Element
 
 from session_mw.backends.build import cookie_of
 from session_mw.backends.explanation import ENCRYPTED, SIGNED, STORED, Candidate
+from session_mw.backends.revocations.entries import public_id
 from session_mw.inspector.figures import Point, glyph, time_line
 from session_mw.inspector.html import Child, element, plural, quoted, shown
 from session_mw.inspector.layout import Request, card, code, duration, from_now, moment, row, table
-from session_mw.state import LABEL, LIFETIME, PRINCIPAL, SID, is_bound
+from session_mw.state import LABEL, LIFETIME, PRINCIPAL, is_bound
 
 _WRITTEN = {SIGNED: "Signed", ENCRYPTED: "Encrypted"}
 _HASHES = {"sha1": "HMAC with SHA-1, as Flask", "sha256": "HMAC with SHA-256", "sha512": "HMAC with SHA-512"}
@@ -67,14 +68,14 @@ def _place(one: Candidate, request: Request) -> Iterator[tuple[str, Child]]:
     elif one.form == STORED:
         sealed = ", encrypted (AES-256-GCM)" if settings.store_encryption else ""
         yield "Kept in", f"a store, {type(request.sessions.store).__name__}{sealed}"
-    if contents is not None and contents.key is not None:
+    if one.setting is not None:
+        yield "Key", f"one of this application's, but it is authentic only {one.setting}"
+    elif contents is not None and contents.key is not None:
         yield "Key", key_in_words(contents.key)
     elif one.form == STORED:
         yield "Key", "none: the token cannot be guessed"
     else:
         yield "Key", "none of this application's"
-    if one.setting is not None:
-        yield "But authentic", f"{one.setting}: the key is right, and another setting differs"
     if one.key:
         yield "Record", code(one.key)
     if record is not None:
@@ -93,8 +94,9 @@ def _owner(one: Candidate) -> Iterator[tuple[str, Child]]:
     yield "Permanent", "yes: the cookie outlives the browser" if is_permanent else "no: until the browser is closed"
     if own is not None:
         yield "Lifetime of its own", duration(own)
-    if SID in metadata:
-        yield "Id", code(shown(metadata[SID]))
+    session_id = public_id(metadata)
+    if session_id is not None:
+        yield "Id", code(shown(session_id))
     if one.info is not None or is_bound(metadata):
         yield "Bound to a device", "yes: a copied cookie is not enough" if is_bound(metadata) else "no"
 

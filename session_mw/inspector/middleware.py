@@ -33,13 +33,15 @@ class SessionInspector:
     """Shows, below one path, the session cookie that the request brought: for development only.
 
     It belongs inside of the session middleware, around the application. There it finds the manager whose settings
-    judge the cookie, and the Cookie header as the middleware got it; and the middleware knows nothing of it:
+    judge the cookie, and the Cookie header as the middleware got it, and the middleware need not know of it:
 
         app = SessionMiddleware(SessionInspector(app, debug=True), secret_key=KEY)
 
     Looking is not a touch. The cookie is judged beside the request's session, which is neither loaded nor refreshed;
-    nothing is saved, and nothing is logged. The page shows the cookie as it was sent, and what is in the session.
-    So it answers GET and HEAD, to clients on this machine, that did not come through a proxy, under a loopback name.
+    nothing is saved, and nothing is logged.
+
+    The page shows what is in the session, and a token with which anybody could take it over. So it is given to clients
+    on this machine alone, under a name of this machine, and not through a proxy, as far as a proxy shows itself.
 
     Args:
         app: The application, which gets all other requests.
@@ -53,7 +55,7 @@ class SessionInspector:
     """
 
     def __init__(
-        self, app: WSGIApp, path: str = "/_session", *, debug: bool = False, environ_key: str = "session"
+        self, app: WSGIApp, path: str = "/_session", debug: bool = False, *, environ_key: str = "session"
     ) -> None:
         if not callable(app):
             raise ConfigurationError(f"app is a WSGI application, a callable; {type(app).__name__} is not")
@@ -71,6 +73,7 @@ class SessionInspector:
         self.app = app
         self.path = path.rstrip("/")
         self.environ_key = environ_key
+        logger.warning("the session inspector shows sessions at %s: for development only", self.path)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer with the page, or pass the request on to the application.

@@ -19,7 +19,7 @@ from session_mw.inspector.html import Child, document, element, plural, shown
 from session_mw.inspector.layout import Request, code, moment, row, table
 from session_mw.inspector.reasons import NOTICED, REFUSED
 from session_mw.inspector.token import token_card
-from session_mw.inspector.verdict import reason_block, verdict_section
+from session_mw.inspector.verdict import reason_block, verdict_of, verdict_section
 from session_mw.manager import SessionManager
 
 _STYLE = files("session_mw.inspector").joinpath("style.css").read_text(encoding="utf-8")
@@ -41,10 +41,10 @@ def page(sessions: SessionManager, environ: Mapping[str, Any], address: str) -> 
         address: The page's own path.
     """
     request = Request(sessions, environ, sessions.explain(environ), int(time.time()))
-    found = request.explanation.candidates
+    found, verdict = request.explanation.candidates, verdict_of(request)
     main = element(
         "main",
-        verdict_section(request),
+        verdict_section(verdict, request),
         *(_about(found[0], request) if len(found) == 1 else [*_about_each(request), cookie_card(request)]),
         _other_cookies(request),
         _every_reason(),
@@ -58,7 +58,7 @@ def page(sessions: SessionManager, environ: Mapping[str, Any], address: str) -> 
                 element("meta", charset="utf-8"),
                 element("meta", name="viewport", content="width=device-width, initial-scale=1"),
                 element("meta", name="color-scheme", content="light dark"),
-                element("title", "Session inspector"),
+                element("title", f"{verdict.title} – Session inspector"),
                 element("style", _STYLE),
             ),
             element("body", _header(request, address), main, _footer(request)),

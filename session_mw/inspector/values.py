@@ -39,19 +39,25 @@ class Row:
 
 def rows(key: str, value: Any) -> Iterator[Row]:
     """The row of a key and, below it, those of all that is in its value; some more than :data:`MOST_ROWS` at most."""
-    yield from _rows((shown(key),), value)
+    yield from _rows((shown_key(key),), value)
 
 
 def _rows(path: tuple[str, ...], value: Any) -> Iterator[Row]:
     text, kind = (_masked(value), "secret") if _is_secret(path[-1], value) else _text(value)
     items: list[tuple[str, Any]] = []
     if isinstance(value, dict):
-        items = [(shown(str(key)), item) for key, item in value.items()]
+        items = [(shown_key(key), item) for key, item in value.items()]
     elif isinstance(value, (list, tuple)):
         items = [(str(index), item) for index, item in enumerate(value)]
     yield Row(path, text, kind, _size(value), isinstance(value, (dict, list, tuple)))
     for key, item in items:
         yield from _rows((*path, key), item)
+
+
+def shown_key(key: str) -> str:
+    """How a key is shown: as a literal where white space would make it look like another one, or like nothing."""
+    text = shown(key)
+    return text if text and text == " ".join(text.split()) else quoted(key)
 
 
 def _is_secret(key: str, value: Any) -> bool:

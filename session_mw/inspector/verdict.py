@@ -28,6 +28,10 @@ _ABSENT = Reason(
 )
 
 
+_SHORT = 24
+"""Characters of a key that are shown in a list of keys."""
+
+
 class Verdict(NamedTuple):
     """What the page says first."""
 
@@ -84,9 +88,9 @@ def _in_this_case(one: Candidate, request: Request) -> str:
     return ""
 
 
-def verdict_section(request: Request) -> Element:
+def verdict_section(verdict: Verdict, request: Request) -> Element:
     """The verdict, with what matters most of an accepted session."""
-    verdict, accepted = verdict_of(request), request.explanation.accepted
+    accepted = request.explanation.accepted
     return element(
         "section",
         _sign(verdict.state),
@@ -125,10 +129,8 @@ def _opened(one: Candidate, kind: str) -> str:
 def _tiles(one: Candidate, request: Request) -> Iterator[Element]:
     contents = one.contents
     keys = [] if contents is None or contents.data is None else [key for key in contents.data if key not in KEPT]
-    names = ", ".join(shown(key, 24) for key in keys[:4])
-    yield _tile(
-        "In it", plural(len(keys), "key"), f"{names}, …" if len(keys) > 4 else names or "nothing but bookkeeping"
-    )
+    names = [shown(key[:_SHORT]) + "…" * (len(key) > _SHORT) for key in keys[:4]] + ["…"] * (len(keys) > 4)
+    yield _tile("In it", plural(len(keys), "key"), ", ".join(names) or "nothing of the application's")
     size = len(request.sessions.cookie_name) + len(one.value)
     if one.record is None:
         yield _tile("Size", plural(size, "byte"), f"{size / MAX_COOKIE:.0%} of what a browser keeps")

@@ -110,7 +110,7 @@ def test_everybody_can_use_its_pages(browser: Browser, axe: Axe) -> None:
             for width, dark in SCREENS if name in ON_EACH else SCREENS[:2]:
                 browser.show(width, dark=dark)
                 browser.get(f"{site.url}/{name}/_session")
-                assert browser.run("return document.title") == "Session inspector"
+                assert browser.run("return document.title").endswith(" – Session inspector")
                 browser.run("document.querySelectorAll('details').forEach(details => { details.open = true })")
                 flaws += [f"{name}, {width} pixels, dark {dark}: {flaw}" for flaw in axe.flaws(browser)]
     assert flaws == []

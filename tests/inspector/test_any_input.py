@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from session_mw import CookieTooLarge, MemoryStore, NotSerializable, SessionManager, SessionMiddleware
 from session_mw.inspector import SessionInspector
 from session_mw.inspector.html import quoted, shown
+from session_mw.inspector.values import shown_key
 from support.pages import Page
 from support.tokens import KEY, signed, token_of
 from support.visitors import Client
@@ -91,7 +92,7 @@ def test_any_session_data_are_shown_as_text(data: dict[str, Any], sessions: Sess
         assume(False)
     found = read(sessions, client.cookie)
     heads = {" ".join(row[0].split()) for table in found.all("table") for row in table.rows}
-    assert {" ".join(shown(key).split()) or '""' for key in client.data()} <= heads
+    assert {" ".join(shown_key(key).split()) for key in client.data()} <= heads
 
 
 @given(st.lists(st.sampled_from(COOKIES) | st.text(max_size=60), max_size=6).map("; ".join), st.sampled_from(MANAGERS))
@@ -135,6 +136,13 @@ def test_any_mount_point_is_quoted(script: str) -> None:
 )
 def test_every_character_can_be_seen(text: str, seen: str) -> None:
     assert shown(text) == seen
+
+
+@pytest.mark.parametrize(
+    ("key", "seen"), [("a", "a"), ("a b", "a b"), ("", '""'), (" ", '" "'), ("a ", '"a "'), ("a  b", '"a  b"')]
+)
+def test_a_key_of_blanks_is_seen(key: str, seen: str) -> None:
+    assert shown_key(key) == seen
 
 
 @pytest.mark.parametrize(

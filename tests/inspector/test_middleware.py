@@ -64,6 +64,13 @@ def test_a_wrong_argument_is_told_when_it_is_built(arguments: dict[str, Any], wo
         SessionInspector(**{"app": page(), "debug": True, **arguments})
 
 
+def test_where_it_is_on_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    SessionInspector(page(), debug=True)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == "the session inspector shows sessions at /_session: for development only"
+
+
 # Where it is
 
 
@@ -260,6 +267,20 @@ def test_the_middleware_is_found_through_it() -> None:
     assert middleware_in(SessionInspector(middleware, debug=True)) is middleware
 
 
+def test_it_shows_the_session_of_a_flask_application() -> None:
+    flask = pytest.importorskip("flask")
+    from session_mw.adapters.flask import FlaskSessions
+
+    sessions = SessionManager(KEY)
+    app = flask.Flask(__name__)
+    app.session_interface = FlaskSessions(sessions)
+    app.add_url_rule("/", view_func=lambda: str(flask.session.setdefault("user", "ann")))
+    wrapped = SessionMiddleware(SessionInspector(app.wsgi_app, debug=True), sessions=sessions)
+    token = visit(wrapped, **HERE).token
+    found = Page(visit(wrapped, "/_session", f"session={token}", **HERE).body)
+    assert found.table("data")[0][:2] == ["user", '"ann" str']
+
+
 # Looking is not a touch
 
 
@@ -294,9 +315,11 @@ def test_a_look_at_an_old_key_s_cookie_does_not_renew_it() -> None:
 
 
 def test_a_look_does_not_end_or_log_anything(caplog: pytest.LogCaptureFixture) -> None:
+    app = inspected()
+    caplog.clear()
     caplog.set_level(logging.DEBUG, "session_mw")
     for value in ("junk", signed(b"[]"), f"{token_of({'a': 1})}x"):
-        assert look(cookie=f"session={value}; session={token_of({'b': 2})}").cookies == []
+        assert look(cookie=f"session={value}; session={token_of({'b': 2})}", app=app).cookies == []
     assert caplog.records == []
 
 

@@ -13,7 +13,7 @@ import session_mw
 from session_mw.inspector import SessionInspector
 
 KEY = "a-key-for-the-smoke-test-of-the-wheel"
-OPTIONAL = ["bottle", "cryptography", "flask", "paste", "pymemcache", "pyramid", "pytest", "redis", "sqlalchemy"]
+OPTIONAL = ["bottle", "cryptography", "flask", "jwt", "paste", "pymemcache", "pyramid", "pytest", "redis", "sqlalchemy"]
 
 
 def count_visits(environ, start_response):

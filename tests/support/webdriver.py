@@ -112,6 +112,8 @@ class Browser:
         """Be a screen of that size, in CSS pixels, of somebody who prefers dark or light pages."""
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._devtools("Emulation.setDeviceMetricsOverride", **screen)
+        # Those of phones lie above the page, and take no place from it.
+        self._devtools("Emulation.setScrollbarsHidden", hidden=True)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._devtools("Emulation.setEmulatedMedia", features=[scheme])
 
