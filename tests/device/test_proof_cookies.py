@@ -371,9 +371,8 @@ def test_a_store_that_is_down_is_an_error_also_without_a_proof(clock):
         browser.thief("session").get()
 
 
-def test_a_list_of_sessions_says_which_are_bound(clock, place, settings):
-    if "store" not in settings:
-        pytest.skip("there is no list of sessions in cookies")
+@pytest.mark.parametrize("place", ["stored", "sealed"], indirect=True)
+def test_a_list_of_sessions_says_which_are_bound(clock, settings):
     sessions = SessionManager(KEY, device_bound=True, **settings)
     app = between_validators(lambda inner: SessionMiddleware(inner, sessions=sessions), site)
     BindingBrowser(app).get("/login")
