@@ -420,9 +420,7 @@ class RevocableState(CookieState):
         """Save nothing, and send nothing: the browser has another session's cookie, or is about to get it."""
         if self.late and session._changes >= WRITTEN:
             logger.info("a session got a new id while this request was under way; what it changed is dropped")
-        self.intent = KEEP
-        session._committed()
-        return VARIES
+        return self.leave(session)
 
     def _dropped(self, session: Session) -> Outcome:
         logger.info("the session %s was ended by another request; its changes are dropped", self.metadata.get(SID))

@@ -286,9 +286,7 @@ class StoreState(KeptState[RecordBackend]):
         if is_loss and not self._was_logged:
             self._was_logged = True
             logger.info("a session got a new id while this request was under way; what it changed is dropped")
-        self.intent = KEEP
-        session._committed()
-        return VARIES
+        return self.leave(session)
 
     def _dropped(self, session: Session) -> Outcome:
         logger.info("the session %s… was ended by another request; its changes are dropped", self.key[:8])

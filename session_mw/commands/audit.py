@@ -163,6 +163,9 @@ def _beside_flask(settings: Settings) -> Iterator[Finding]:
     yield Finding("Flask: format", "another" if differences else "the same", OK, why, "")
     same = "the same" if settings.cookie_samesite is None else "another"
     yield Finding("Flask: SameSite", same, OK, "Flask sends none unless SESSION_COOKIE_SAMESITE is set", "")
+    if settings.device_bound and not differences:
+        why = "Flask reads these sessions too, and asks for no proof of the device: give it another key or salt"
+        yield Finding("Flask: device_bound", "not asked for", WARN, why, "")
     if settings.absolute_seconds is not None and not differences:
         why = "Flask sees the key '_created' in the session, keeps it, and knows no absolute lifetime"
         yield Finding("Flask: absolute_lifetime", "another", OK, why, "")

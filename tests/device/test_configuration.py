@@ -249,12 +249,17 @@ def judged(**settings: Any) -> dict[str, tuple[str, str]]:
 
 
 def test_the_audit_says_whether_sessions_are_bound():
+    other = {"digest": "sha256"}
     lifetime = {"device_proof_lifetime": ("10 minutes", "ok")}
     assert judged() == {"device_bound": ("off", "ok")}
-    assert judged(device_bound="report") == {"device_bound": ("report", "warn"), **lifetime}
-    assert judged(device_bound=True) == {"device_bound": ("True", "warn"), **lifetime}
+    assert judged(device_bound="report", **other) == {"device_bound": ("report", "warn"), **lifetime}
+    assert judged(device_bound=True, **other) == {"device_bound": ("True", "warn"), **lifetime}
     for more in ({"store": "memory://"}, {"revocations": "memory://"}):
-        assert judged(device_bound=True, **more) == {"device_bound": ("True", "ok"), **lifetime}
+        assert judged(device_bound=True, **other, **more) == {"device_bound": ("True", "ok"), **lifetime}
+
+
+def test_the_audit_warns_of_a_flask_that_reads_the_same_cookies():
+    assert judged(device_bound=True)["Flask: device_bound"] == ("not asked for", "warn")
 
 
 def test_the_audit_warns_of_what_visitors_would_notice():
