@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from sphinx.writers.html5 import HTML5Translator
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "docs" / "_site")]
@@ -108,6 +110,24 @@ def _moved(folder: Path, here: Path, target: str) -> str:
     return os.path.relpath(found, here)
 
 
+class LabelledCells(HTML5Translator):
+    """Writes with each cell of a table of three columns or more what stands above it, for narrow screens."""
+
+    def visit_entry(self, node: nodes.Element) -> None:
+        """Write the start of a cell."""
+        super().visit_entry(node)
+        row = node.parent
+        group = row.parent.parent
+        heads = [entry.astext() for head in group if isinstance(head, nodes.thead) for entry in head[0]]
+        if (
+            len(heads) > 2
+            and not isinstance(row.parent, nodes.thead)
+            and (node.astext() or any(node.findall(nodes.image)))
+        ):
+            label = html.escape(heads[row.index(node)])
+            self.body[-1] = self.body[-1].replace("<td", f'<td data-label="{label}"', 1)
+
+
 def resolve_python(app: Any, env: Any, node: nodes.Element, content: nodes.Element) -> nodes.reference | None:
     """Link what the standard library and other packages have to their documentation."""
     address = address_of(node.get("reftarget", ""))
@@ -116,6 +136,7 @@ def resolve_python(app: Any, env: Any, node: nodes.Element, content: nodes.Eleme
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.set_translator("html", LabelledCells)
     app.connect("source-read", read_source)
     app.connect("missing-reference", resolve_python)
     app.connect("autodoc-process-docstring", read_docstring)
