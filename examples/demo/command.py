@@ -30,9 +30,13 @@ def run(wrap: Callable[[SessionManager, App], App], description: str) -> None:
     secret_key = os.environ.get("SECRET_KEY")
     if not secret_key:
         print("SECRET_KEY is not set: using a random key, so cookie sessions end with this process.", flush=True)
-    logging.basicConfig(level=logging.INFO)
+    # The inspectors warn that they are for development only. So is the demo, and its first lines say what cannot work.
+    logger = logging.getLogger("session_mw")
+    logger.setLevel(logging.ERROR)
     try:
         app = wrap(_manager(secret_key or generate(), options), _flask() if options.flask else no_flask)
+        logger.setLevel(logging.NOTSET)
+        logging.basicConfig(level=logging.INFO)
         _serve(app, options.host, options.port)
     except (ConfigurationError, OSError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
@@ -66,7 +70,7 @@ def _serve(app: App, host: str, port: int) -> None:
         waitress.serve(app, host=host, port=port)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            raise
+            raise ConfigurationError(f"nothing can listen at {host}, port {port}: {error.strerror}") from error
         raise ConfigurationError(f"port {port} is taken; choose another one: --port {port + 1}") from error
     except ValueError as error:
         # waitress says no more of a host that has no address.
@@ -74,7 +78,7 @@ def _serve(app: App, host: str, port: int) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = int(text) if text.isdecimal() and len(text) <= 5 else -1
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"a port is a number up to 65535; {text} is not")
     return port
