@@ -58,6 +58,16 @@ def with_session_headers(
     return _merged(headers, ours, caching, name)
 
 
+def with_cookies(headers: list[Header], cookies: list[Header], session: Session, notices: Notices) -> list[Header]:
+    """The application's headers and cookies that stand beside the session's, kept from shared caches as that is."""
+    if not cookies:
+        return headers
+    caching = _cache_control(headers, session, notices)
+    if caching is not None:
+        headers = [*(header for header in headers if header[0].lower() != "cache-control"), caching]
+    return [*headers, *cookies]
+
+
 def _cache_control(headers: list[Header], session: Session, notices: Notices) -> Header | None:
     """The Cache-Control of a response that sets the cookie; None where the application's is enough.
 

@@ -12,7 +12,6 @@ from session_mw.backends.build import backend_of, codecs_of_other_settings, cook
 from session_mw.backends.explanation import Explanation, explain
 from session_mw.backends.principals import SessionInfo, end_session, end_sessions, indexed, list_sessions
 from session_mw.backends.revocable import RevocableBackend
-from session_mw.backends.revocations.entries import SESSION_ID, digest_of_id
 from session_mw.backends.store import StoreBackend
 from session_mw.caller import place_of_caller
 from session_mw.config import SETTING_NAMES, settings_from_mapping, unknown_setting
@@ -260,8 +259,7 @@ class SessionManager:
         if not isinstance(session_id, str):
             raise TypeError(f"end() takes a session's id, a str, not {kind_of(session_id)}")
         if isinstance(self._backend, RevocableBackend):
-            if SESSION_ID.fullmatch(session_id):
-                self._backend.revocations.end_id(digest_of_id(session_id))
+            self._backend.endings.end_id(session_id)
             return
         self._stored()
         if is_key(session_id):
@@ -287,9 +285,10 @@ class SessionManager:
         check_principal(principal)
         if keep is not None and not isinstance(keep, Session):
             raise TypeError(f"keep is a session, such as the request's, not {kind_of(keep)}")
+        kept = None if keep is None else keep._touch()
         if isinstance(self._backend, RevocableBackend):
-            return self._backend.end_all(principal, None if keep is None else keep._touch())
-        return end_sessions(self._listing(), principal, "" if keep is None else keep._touch().saved_id)
+            return self._backend.end_all(principal, kept)
+        return end_sessions(self._listing(), principal, kept)
 
     def end_everyone(self) -> None:
         """End all sessions that there are, after a leak say. Sessions that begin from now on are not touched.
@@ -301,7 +300,7 @@ class SessionManager:
             StoreError: The store does not answer; what was not ended goes on.
         """
         if isinstance(self._backend, RevocableBackend):
-            self._backend.revocations.end_everyone()
+            self._backend.endings.end_everyone()
         else:
             self._stored()
             cast("StoreBackend", self._backend).endings.end_everyone()

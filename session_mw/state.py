@@ -47,7 +47,7 @@ MAX_LABEL: Final = 200
 
 # Keys of the metadata.
 COMPANION: Final = "_companion"
-"""The store's key of another record that ends with the session."""
+"""The name of a record that ends with the session, and the session with it: see ``companion_key``."""
 CREATED: Final = "_created"
 LABEL: Final = "_label"
 LIFETIME: Final = "_lifetime"

@@ -14,6 +14,8 @@ from session_mw.adapters.pyramid_login import set_default_policy
 from session_mw.csrf import csrf_secret, new_csrf_secret
 from session_mw.exceptions import ConfigurationError, MissingSession
 from session_mw.flash import flash, peek_flashes, pop_flashes
+from session_mw.login import get_login
+from session_mw.login.middleware import has_login
 from session_mw.manager import SessionManager, is_open, manager_of, was_changed
 from session_mw.session import NullSession, Session
 
@@ -135,6 +137,8 @@ class PyramidSessions:
         manager = manager_of(session)
         if manager is not None and is_open(session) and _unwritten.get(id(session)) is session:
             manager.reopen(session)
+            if has_login(environ):
+                get_login(environ).reopen()
 
     def _opened(self, session: Session) -> bool:
         return self.sessions is not None and self.sessions.opened(session)

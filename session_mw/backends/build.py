@@ -49,20 +49,20 @@ def backend_of(
     if store is not None:
         return StoreBackend(
             store,
-            _records(settings, _keys(settings)),
+            records_of(settings, settings.store_encryption),
             TaggedJSON(),
             cookie,
             lifetimes,
             refresh,
             notices,
-            _revocations(settings, store),
+            endings_of(settings, store),
         )
     if settings.secret_key is None:
         return NullBackend()
     parts = _codec(settings, _keys(settings)), TaggedJSON(), cookie, lifetimes, refresh, notices
     if ended is None:
         return CookieBackend(*parts)
-    return RevocableBackend(_revocations(settings, ended), *parts)
+    return RevocableBackend(endings_of(settings, ended), *parts)
 
 
 def codecs_of_other_settings(settings: Settings) -> list[tuple[str, Codec]]:
@@ -95,10 +95,11 @@ def codecs_by_key(settings: Settings) -> list[Codec]:
 
 def records_by_key(settings: Settings) -> list[Records]:
     """The same for encrypted records; none where they are not encrypted."""
-    return [_records(settings, [key]) for key in _keys(settings)] if settings.store_encryption else []
+    return [_encrypted_records(settings, [key]) for key in _keys(settings)] if settings.store_encryption else []
 
 
-def _revocations(settings: Settings, store: Store) -> Revocations:
+def endings_of(settings: Settings, store: Store) -> Revocations:
+    """What a store keeps of the endings of an application's sessions; no key is needed for them."""
     return Revocations(
         store,
         delimited(settings.cookie_name.encode(), settings.salt.encode()),
@@ -118,9 +119,18 @@ def _codec(settings: Settings, keys: list[bytes]) -> Codec:
     return codec
 
 
-def _records(settings: Settings, keys: list[bytes]) -> Records:
-    if not settings.store_encryption:
-        return PlainRecords(settings.cookie_name, settings.salt)
+def records_of(settings: Settings, is_encrypted: bool) -> Records:
+    """How the records of an application lie in a store.
+
+    Raises:
+        ConfigurationError: The package that encrypts cannot be loaded.
+    """
+    if is_encrypted:
+        return _encrypted_records(settings, _keys(settings))
+    return PlainRecords(settings.cookie_name, settings.salt)
+
+
+def _encrypted_records(settings: Settings, keys: list[bytes]) -> Records:
     current, *fallbacks = keys
     encrypted = _encryption("store_encryption=True")
     records: Records = encrypted.EncryptedRecords(

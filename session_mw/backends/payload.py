@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,9 @@ from session_mw.state import (
     SID,
     SINCE,
 )
-from session_mw.stores.session_ids import is_key
+
+COMPANION_NAME = re.compile("[A-Za-z0-9_-]{22}")
+"""What a companion is called: 16 bytes, as base64url."""
 
 MAX_TIME = 10**12
 """Unix times are below; a record has 12 digits for one."""
@@ -47,7 +50,7 @@ def _is_lifetime(value: Any) -> bool:
 
 
 def _is_companion(value: Any) -> bool:
-    return type(value) is str and is_key(value)
+    return type(value) is str and COMPANION_NAME.fullmatch(value) is not None
 
 
 METADATA: Mapping[str, Callable[[Any], bool]] = {

@@ -39,6 +39,14 @@ def key_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def companion_key(name: str) -> str:
+    """The store's key of a companion, a record that ends with a session and the session with it.
+
+    No token of a session makes such a key: it is made of other bytes.
+    """
+    return hashlib.sha256(b"session_mw companion\0" + name.encode()).hexdigest()
+
+
 def joined(created: int, head: bytes, sealed: bytes) -> bytes:
     """A record's data.
 

@@ -9,8 +9,16 @@ from typing import Any
 
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import unpack
-from session_mw.backends.principals import SessionInfo
-from session_mw.backends.record_format import created_of, is_live_marker, is_marker, key_of, read_head, split
+from session_mw.backends.principals import SessionInfo, end_sessions_with
+from session_mw.backends.record_format import (
+    companion_key,
+    created_of,
+    is_live_marker,
+    is_marker,
+    key_of,
+    read_head,
+    split,
+)
 from session_mw.backends.revocations.entries import MICROSECONDS, read_mark
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.store_state import StoreState
@@ -22,7 +30,6 @@ from session_mw.protocols import Record, Serializer, Store, is_indexed
 from session_mw.rejections import RejectionLog
 from session_mw.session import Session
 from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, SILENT, SINCE, Outcome
-from session_mw.stores.session_ids import is_key
 
 logger = logging.getLogger("session_mw")
 
@@ -154,8 +161,19 @@ class StoreBackend:
 
     def companion(self, key: str, record: Record) -> str | None:
         """The key of the record that ends with a session; None where there is none."""
-        companion = read_head(self.records.open_head(key, split(record)[0])).get(COMPANION)
-        return companion if isinstance(companion, str) and is_key(companion) else None
+        name: str | None = read_head(self.records.open_head(key, split(record)[0])).get(COMPANION)
+        return None if name is None else companion_key(name)
+
+    def end_companion(self, name: str, principal: str) -> None:
+        """End a companion, and those sessions of its principal that end with it, where the store lists them.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        key = companion_key(name)
+        self.store.delete(key)
+        if self.is_indexed:
+            end_sessions_with(self, principal, key)
 
     def warn(self, problem: str, key: str) -> None:
         """Log that the store failed where the request goes on; with a traceback once a minute at most."""

@@ -28,7 +28,7 @@ from session_mw.backends.kept_state import KeepingBackend, KeptState
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.merge import merge
 from session_mw.backends.payload import unpack
-from session_mw.backends.record_format import MARKER_TTL, joined, key_of, marker, written_head
+from session_mw.backends.record_format import MARKER_TTL, companion_key, joined, key_of, marker, written_head
 from session_mw.backends.revocations.entries import written_mark
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.codecs.records import Records
@@ -225,15 +225,19 @@ class StoreState(KeptState[RecordBackend]):
 
     def _end(self, session: Session, now: int) -> Outcome:
         known = self.key
+        # Once the headers are out, no cookie can tell the visitor of another id.
+        begins = not self.is_empty(session) and session._phase < SENT
+        if begins:
+            # What cannot be written raises before anything is deleted.
+            self.packed(session)
         # The metadata are those of what follows by now.
         if self.payload and (companion := unpack(self._backend.serializer, self.payload)[1].get(COMPANION)):
-            self._backend.store.delete(companion)
+            self._backend.store.delete(companion_key(companion))
         for key in (known, *self._others) if known else self._others:
             self._backend.store.delete(key)
         self._forget()
         self._others = []
-        # Once the headers are out, no cookie can tell the visitor of another id.
-        if not self.is_empty(session) and session._phase < SENT:
+        if begins:
             return self._create(session, self.packed(session), now)
         self.intent = KEEP
         session._committed()

@@ -6,10 +6,15 @@ import os
 import warnings
 from typing import Any, NamedTuple
 
+from session_mw.backends.build import endings_of
 from session_mw.backends.principals import SessionInfo
+from session_mw.backends.revocations.entries import PUBLIC_ID
+from session_mw.backends.revocations.follower import Revocations
+from session_mw.config import settings_from_mapping
 from session_mw.exceptions import SessionError, WeakSecretKeyWarning
 from session_mw.manager import SessionManager
 from session_mw.protocols import Store
+from session_mw.settings import Settings
 from session_mw.state import PRINCIPAL
 from session_mw.stores.session_ids import is_key
 
@@ -86,7 +91,10 @@ def end(store: Store, session_id: str, format_: Format) -> None:
         StoreError: The store failed.
     """
     if not is_key(session_id):
-        raise SessionError("a session's id is 64 hexadecimal digits, as session-mw sessions and inspect show it")
+        raise SessionError(
+            "a session's id is 64 hexadecimal digits, as session-mw sessions and inspect show it; of a session in a "
+            "cookie it is what session.id says, 22 or 45 characters"
+        )
     if store.load(session_id) is None:
         raise SessionError(f"no session has the id {session_id}; nothing was ended")
     # The one with the key first: the other one leaves nothing to be read.
@@ -105,6 +113,54 @@ def end_all(store: Store, principal: str, format_: Format) -> int:
         StoreError: The store failed.
     """
     return sum(sessions.end_all(principal) for sessions in _managers(store, format_))
+
+
+def end_in_cookie(store: Store, session_id: str, format_: Format) -> None:
+    """End a session in a cookie, and the device that is remembered with it. Nobody knows whether there is one.
+
+    Args:
+        store: What ``revocations`` is set to.
+        session_id: What :func:`is_in_cookie` accepts.
+        format_: The site's.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    _endings(store, format_).end_id(session_id)
+
+
+def end_all_in_cookies(store: Store, principal: str, format_: Format) -> None:
+    """End all sessions in cookies of a principal, and the devices that are remembered with them.
+
+    Args:
+        store: What ``revocations`` is set to.
+        principal: Whose.
+        format_: The site's.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    _endings(store, format_).end_principal(principal, None, None)
+
+
+def has_endings(store: Store, format_: Format) -> bool:
+    """Whether a store keeps the endings of sessions.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    endings = _endings(store, format_)
+    endings.follow()
+    return endings.ledger.newest > 0
+
+
+def is_in_cookie(session_id: str) -> bool:
+    """Whether an id is that of a session in a cookie."""
+    return PUBLIC_ID.fullmatch(session_id) is not None
+
+
+def _endings(store: Store, format_: Format) -> Revocations:
+    return endings_of(Settings(**settings_from_mapping(format_._asdict())), store)
 
 
 def _managers(store: Store, format_: Format) -> list[SessionManager]:

@@ -31,7 +31,7 @@ KEPT: Mapping[str, str] = {
     PRINCIPAL: "session.principal: whose it is",
     LABEL: "session.label: what a list of sessions calls it",
     LIFETIME: "session.lifetime: a lifetime of its own, in seconds",
-    SID: "session.id: by which it can be ended",
+    SID: "session.id, or what that begins with: by which it can be ended",
     SINCE: "since when it is, for endings of all sessions",
     COMPANION: "log-in: the record of the device, which ends with it",
 }

@@ -7,10 +7,11 @@ from xml.etree.ElementTree import Element
 
 from session_mw.backends.build import cookie_of
 from session_mw.backends.explanation import ENCRYPTED, SIGNED, STORED, Candidate
+from session_mw.backends.revocations.entries import public_id
 from session_mw.inspector.figures import Point, glyph, time_line
 from session_mw.inspector.html import Child, element, plural, quoted, shown
 from session_mw.inspector.layout import Request, card, code, duration, from_now, moment, row, table
-from session_mw.state import LABEL, LIFETIME, PRINCIPAL, SID
+from session_mw.state import LABEL, LIFETIME, PRINCIPAL
 
 _WRITTEN = {SIGNED: "Signed", ENCRYPTED: "Encrypted"}
 _HASHES = {"sha1": "HMAC with SHA-1, as Flask", "sha256": "HMAC with SHA-256", "sha512": "HMAC with SHA-512"}
@@ -93,8 +94,9 @@ def _owner(one: Candidate) -> Iterator[tuple[str, Child]]:
     yield "Permanent", "yes: the cookie outlives the browser" if is_permanent else "no: until the browser is closed"
     if own is not None:
         yield "Lifetime of its own", duration(own)
-    if SID in metadata:
-        yield "Id", code(shown(metadata[SID]))
+    session_id = public_id(metadata)
+    if session_id is not None:
+        yield "Id", code(shown(session_id))
     bound = getattr(one.info, "device_bound", None)
     if bound is not None:
         yield "Bound to a device", "yes: a copied cookie is not enough" if bound else "no"

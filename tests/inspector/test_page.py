@@ -18,6 +18,7 @@ from session_mw.flash import flash
 from session_mw.inspector import SessionInspector
 from session_mw.inspector.data import KEPT
 from session_mw.inspector.reasons import NOTICED, REFUSED
+from support.logins import Site
 from support.pages import Page
 from support.refusals import REFUSALS
 from support.tokens import KEY, NOW, OTHER_KEY, noise, signed, token_of
@@ -364,6 +365,14 @@ def test_revocations_are_told_with_the_id() -> None:
     facts = shown(client.sessions, client.cookie).facts("session")
     assert facts["Can be ended"] == "yes: revocations remembers which have ended"
     assert facts["Id"] == client.open().id
+
+
+def test_the_id_of_a_remembered_session_is_whole() -> None:
+    site = Site(settings={"revocations": MemoryStore()})
+    browser = site.browser()
+    browser.get("/in-remember")
+    facts = shown(site.sessions, f"session={browser.jar['session']}").facts("session")
+    assert facts["Id"] == site.session_id(browser)
 
 
 def test_the_attributes_are_those_of_the_cookie_that_is_set(now: Any) -> None:

@@ -10,13 +10,18 @@ from collections.abc import Callable
 from typing import Final
 
 from session_mw.backends.contention import Tries
+from session_mw.backends.record_format import companion_key
 from session_mw.backends.revocations.entries import (
     EVERYONE,
     ID,
     MICROSECONDS,
+    NO_DIGEST,
     PRINCIPAL,
+    PUBLIC_ID,
     Entry,
     Facts,
+    digest_of_companion,
+    digest_of_id,
     digest_of_principal,
 )
 from session_mw.backends.revocations.journal import Head, Journal, read_head
@@ -169,23 +174,61 @@ class Revocations:
         age = max(self._idle, longest)
         if self._absolute is not None:
             age = min(age, self._absolute)
-        return int(time.time()) + age + 2 * self._leeway + 2
+        return self._after(age)
 
-    def end_id(self, digest: int) -> None:
-        """End a session, also under the id that it has got a short time ago.
+    def end_id(self, session_id: str) -> None:
+        """End a session in a cookie, also under the id that it has got a short time ago; and its companion.
+
+        Args:
+            session_id: Its :attr:`Session.id`; what is no id ends nothing.
 
         Raises:
             StoreError: It could not be written.
         """
+        found = PUBLIC_ID.fullmatch(session_id)
+        if found is None:
+            return
+        digest, companion = digest_of_id(found[1]), found[2]
+        if companion:
+            self.forget_companion(companion)
 
         def entries() -> list[Entry]:
             digests = {digest, self.ledger.latest_id(digest)}
+            if companion:
+                digests.add(digest_of_companion(companion))
             return [self.ended(one) for one in digests if not self.ledger.is_ended_id(one)]
 
         self.append(entries)
 
-    def end_principal(self, principal: str, kept: Facts | None) -> int:
-        """End all sessions that a principal has now, but one.
+    def end_companion(self, name: str) -> None:
+        """End a companion, and all sessions in cookies that end with it.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        self.forget_companion(name)
+        digest = digest_of_companion(name)
+        self.append(lambda: [] if self.ledger.is_ended_id(digest) else [self.ended(digest)])
+
+    def forget_companion(self, name: str) -> None:
+        """Delete a companion. Before its end is written: what is written is forgotten when no session can be that old.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        try:
+            self._journal.store.delete(companion_key(name))
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreError(f"the store failed: {type(error).__name__}") from error
+
+    def end_principal(self, principal: str, kept: Facts | None, companion: str | None) -> int:
+        """End all sessions and companions that a principal has now, but one of each.
+
+        Args:
+            kept: The session's that goes on; None: none does, or it is not saved yet.
+            companion: The name of the one that goes on.
 
         Returns:
             The time of the ending, in microseconds: what has this mark is not touched by it.
@@ -197,11 +240,13 @@ class Revocations:
 
         def entries() -> list[Entry]:
             nonlocal written
-            written, other = self._next_time(), 0
-            if kept is not None:
-                facts = kept._replace(id=self.ledger.latest_id(kept.id))
-                other = 0 if self.ledger.has_ended(facts) else facts.id
-            return [Entry(PRINCIPAL, digest, written, self.expires(), other)]
+            written, others = self._next_time(), list[int]()
+            facts = None if kept is None else kept._replace(id=self.ledger.latest_id(kept.id))
+            if facts is None or not self.ledger.has_ended(facts):
+                others += [] if facts is None else [facts.id]
+                others += [] if companion is None else [digest_of_companion(companion)]
+            expires = self._after(self._longest())
+            return [Entry(PRINCIPAL, digest, written, expires, other) for other in others or [NO_DIGEST]]
 
         self.append(entries)
         return written
@@ -212,7 +257,7 @@ class Revocations:
         Raises:
             StoreError: It could not be written.
         """
-        self.append(lambda: [Entry(EVERYONE, 0, self._next_time(), self.expires())])
+        self.append(lambda: [Entry(EVERYONE, 0, self._next_time(), self._after(self._longest()))])
 
     def ended(self, digest: int, longest: int = MAX_OWN_LIFETIME, *, kind: int = ID, other: int = 0) -> Entry:
         """What is written of a session that ends now."""
@@ -260,6 +305,13 @@ class Revocations:
         _written.count += 1
         self._take(written)
         return True
+
+    def _longest(self) -> int:
+        # No absolute lifetime bounds companions: a device is remembered for longer than its sessions last.
+        return max(self._idle, MAX_OWN_LIFETIME)
+
+    def _after(self, age: int) -> int:
+        return int(time.time()) + age + 2 * self._leeway + 2
 
     def _next_time(self) -> int:
         return max(_now(), self.ledger.newest, self._last_mark) + 1
