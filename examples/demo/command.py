@@ -6,7 +6,8 @@ import argparse
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 from examples.demo.pages import no_flask
@@ -30,16 +31,25 @@ def run(wrap: Callable[[SessionManager, App], App], description: str) -> None:
     secret_key = os.environ.get("SECRET_KEY")
     if not secret_key:
         print("SECRET_KEY is not set: using a random key, so cookie sessions end with this process.", flush=True)
-    # The inspectors warn that they are for development only. So is the demo, and its first lines say what cannot work.
-    logger = logging.getLogger("session_mw")
-    logger.setLevel(logging.ERROR)
     try:
-        app = wrap(_manager(secret_key or generate(), options), _flask() if options.flask else no_flask)
-        logger.setLevel(logging.NOTSET)
+        with _without_warnings():
+            app = wrap(_manager(secret_key or generate(), options), _flask() if options.flask else no_flask)
         logging.basicConfig(level=logging.INFO)
         _serve(app, options.host, options.port)
     except (ConfigurationError, OSError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """The inspectors warn that they are for development only. So is the demo, whose first lines say what cannot work."""
+    logger = logging.getLogger("session_mw")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _manager(secret_key: str, options: argparse.Namespace) -> SessionManager:
