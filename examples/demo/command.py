@@ -42,7 +42,7 @@ def run(wrap: Callable[[SessionManager, App], App], description: str) -> None:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """The inspectors warn that they are for development only. So is the demo, whose first lines say what cannot work."""
+    """The inspectors warn that they are for development only. So is the demo, whose first line says what is wrong."""
     logger = logging.getLogger("session_mw")
     level = logger.level
     logger.setLevel(logging.ERROR)
