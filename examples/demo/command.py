@@ -6,7 +6,8 @@ import argparse
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 from examples.demo.pages import no_flask
@@ -30,12 +31,25 @@ def run(wrap: Callable[[SessionManager, App], App], description: str) -> None:
     secret_key = os.environ.get("SECRET_KEY")
     if not secret_key:
         print("SECRET_KEY is not set: using a random key, so cookie sessions end with this process.", flush=True)
-    logging.basicConfig(level=logging.INFO)
     try:
-        app = wrap(_manager(secret_key or generate(), options), _flask() if options.flask else no_flask)
+        with _without_warnings():
+            app = wrap(_manager(secret_key or generate(), options), _flask() if options.flask else no_flask)
+        logging.basicConfig(level=logging.INFO)
         _serve(app, options.host, options.port)
     except (ConfigurationError, OSError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """The inspectors warn that they are for development only. So is the demo, whose first line says what is wrong."""
+    logger = logging.getLogger("session_mw")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _manager(secret_key: str, options: argparse.Namespace) -> SessionManager:
@@ -66,7 +80,7 @@ def _serve(app: App, host: str, port: int) -> None:
         waitress.serve(app, host=host, port=port)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            raise
+            raise ConfigurationError(f"nothing can listen at {host}, port {port}: {error.strerror}") from error
         raise ConfigurationError(f"port {port} is taken; choose another one: --port {port + 1}") from error
     except ValueError as error:
         # waitress says no more of a host that has no address.
@@ -74,7 +88,7 @@ def _serve(app: App, host: str, port: int) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = int(text) if text.isdecimal() and len(text) <= 5 else -1
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"a port is a number up to 65535; {text} is not")
     return port

@@ -129,6 +129,7 @@ class ErrorPages:
         response = self._answer(request)
         if response.status_code >= 400 and response.content_type == "text/plain" and wants_html(request):
             text = response.text.strip()
+            text = text[:1].upper() + text[1:]
             response.content_type = "text/html"
             response.text = document(response.status, fill("error", title=response.status, text=text), inspector=None)
             response.headers.update(HEADERS.items())
@@ -140,8 +141,8 @@ class ErrorPages:
         try:
             return request.get_response(self.app)
         except CookieTooLarge as error:
-            # Nothing was saved, and the cookie is as it was.
-            return Response(f"{error}\n", status=_TOO_LARGE, content_type="text/plain")
+            text = f"{error}. Nothing was saved, and the cookie is as it was.\n"
+            return Response(text, status=_TOO_LARGE, content_type="text/plain")
         except StoreError as error:
             text = f"The store does not answer ({error}). Please try again in a moment.\n"
             response = Response(text, status=503, content_type="text/plain")

@@ -12,10 +12,15 @@ from session_mw.notices import is_this_machine
 from session_mw.session import place_of
 
 _OF_A_PROXY = re.compile(
-    r"HTTP_(?:VIA|CDN_LOOP|CF_.+|FRONT_END_HTTPS|.*FORWARDED.*|.*(?:CLIENT|CONNECTING|REAL|USER)_?IP"
-    r"|X_(?:AMZN|ARR|AZURE|ENVOY|HOST|ORIGINAL|PROXY|REWRITE|SCHEME|VARNISH).*)"
+    r"HTTP_(?:VIA|CDN_LOOP|CF_.+|FRONT_END_HTTPS|SSL_CLIENT_.+|(?:.+_)?PROXY_.+|.+_PROXY"
+    r"|.*FORWARDED.*|.*(?:CLIENT|CONNECTING|REAL|USER)_?IP"
+    r"|X_(?:ACCEL|AMZN|ARR|AZURE|CLIENT|ENVOY|HOST|ORIGINAL|PORT|REAL|REQUEST_(?:ID|START)|REWRITE|SCHEME|SENDFILE"
+    r"|SSL|TRAEFIK|URL_SCHEME|VARNISH).*)"
 )
-"""Headers by which proxies, load balancers and CDNs give themselves away (RFC 7239, RFC 9110 §7.6.3, RFC 8586)."""
+"""Headers by which proxies, load balancers and CDNs give themselves away (RFC 7239, RFC 9110 §7.6.3, RFC 8586).
+
+``HTTP_PROXY`` alone is none: servers of ``wsgiref`` copy the process's environment, where it names one for clients.
+"""
 
 
 def refusal(environ: Mapping[str, Any]) -> str | None:

@@ -79,8 +79,13 @@ def _header(request: Request, address: str) -> Element:
         element("svg", *bars, class_="brand", width=22, height=22, focusable="false", aria_hidden="true"),
         element("h1", "Session inspector"),
         element("p", shown(host, 60), class_="host"),
-        element("a", "Look again", href=quote(address, encoding="latin-1", errors="replace"), class_="again"),
+        element("a", "Look again", href=_link(address), class_="again"),
     )
+
+
+def _link(address: str) -> str:
+    """A path as a link: one that begins with two slashes would lead to another host (RFC 3986 §4.2)."""
+    return quote("/" + address.lstrip("/"), encoding="latin-1", errors="replace")
 
 
 def _about(one: Candidate, request: Request, number: int = 0) -> Iterator[Element]:
@@ -97,8 +102,14 @@ def _about(one: Candidate, request: Request, number: int = 0) -> Iterator[Elemen
 
 
 def _length(cards: list[Element]) -> int:
-    """About how long cards are, one below the other: in rows, and a heading is as high as four."""
-    return sum(4 + sum(1 for _ in card.iter("tr")) for card in cards)
+    """About how long cards are, one below the other: in rows, and a heading is as high as four.
+
+    A purpose stands below its value, on two lines of its own.
+    """
+    return sum(
+        4 + sum(1 for _ in card.iter("tr")) + sum(2 for one in card.iter("span") if one.get("class") == "purpose")
+        for card in cards
+    )
 
 
 def _about_each(request: Request) -> Iterator[Element]:

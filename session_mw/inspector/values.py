@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,9 +15,8 @@ from session_mw.inspector.html import plural, quoted, shown
 from session_mw.tagged_json import TaggedJSON
 
 MOST_ROWS = 300
-MOST_MEASURED = 100
-"""Keys for each of which a token is made without it."""
-LARGEST_MEASURED = 64 * 1024
+MOST_MEASURED = 2 * 1024 * 1024
+"""Bytes that are written to learn what each key costs: for each key, all others."""
 
 _JSON = TaggedJSON()
 # The lengths of its tokens are those of any key's.
@@ -43,7 +43,7 @@ def rows(key: str, value: Any) -> Iterator[Row]:
 
 
 def _rows(path: tuple[str, ...], value: Any) -> Iterator[Row]:
-    text, kind = (_masked(value), "secret") if _is_secret(path[-1], value) else _text(value)
+    text, kind = (_masked(value), "secret") if _is_secret(path, value) else _text(value)
     items: list[tuple[str, Any]] = []
     if isinstance(value, dict):
         items = [(shown_key(key), item) for key, item in value.items()]
@@ -60,9 +60,9 @@ def shown_key(key: str) -> str:
     return text if text and text == " ".join(text.split()) else quoted(key)
 
 
-def _is_secret(key: str, value: Any) -> bool:
+def _is_secret(path: tuple[str, ...], value: Any) -> bool:
     """Whether a value is a secret that a form's token is compared with, under the package's name or another's."""
-    return isinstance(value, (str, bytes)) and "csrf" in key.lower()
+    return isinstance(value, (str, bytes)) and any(re.search("[cx]srf", key, re.IGNORECASE) for key in path)
 
 
 def _masked(value: str | bytes) -> str:
@@ -105,7 +105,7 @@ def costs(one: Candidate, contents: Contents) -> Mapping[str, int]:
     there is too much to be measured.
     """
     held = {**(contents.data or {}), **contents.metadata}
-    if len(held) > MOST_MEASURED or len(contents.payload) > LARGEST_MEASURED:
+    if len(held) * len(contents.payload) > MOST_MEASURED:
         return {}
     try:
         whole = _length(one.form, _JSON.dumps(held))

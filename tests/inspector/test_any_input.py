@@ -111,14 +111,15 @@ def test_a_principal_and_a_label_are_shown_as_text(text: str) -> None:
     assert read(MANAGERS[1], client.cookie).facts("session")["Label"] == " ".join(quoted(assume_bytes[:200]).split())
 
 
-@pytest.mark.parametrize("script", ["", "/<b>", "/\xff", "/\udc80", '/"onclick="x'])
+@pytest.mark.parametrize("script", ["", "/<b>", "/\xff", "/\udc80", '/"onclick="x', "//evil.example", "/\\a.example"])
 def test_any_mount_point_is_quoted(script: str) -> None:
     app = SessionMiddleware(SessionInspector(page(), debug=True), KEY)
     environ = {"REMOTE_ADDR": "127.0.0.1", "SCRIPT_NAME": script}
     link = Page(visit(app, "/_session", **environ).body).all("a")[-1].attributes["href"]
     assert link is not None
     assert link.isascii()
-    assert not set('<>"') & set(link)
+    assert not set('<>"\\') & set(link)
+    assert not link.startswith("//")
     assert visit(app, "/_session/x", **environ).status == "404 Not Found"
 
 

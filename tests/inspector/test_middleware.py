@@ -157,7 +157,9 @@ def test_a_client_without_an_address_may_not() -> None:
     """Forwarded X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Forwarded-Prefix X-Forwarded
     X-Forwarded-Server X-Real-Ip Via X-Client-Ip True-Client-Ip Cf-Connecting-Ip X-Cluster-Client-Ip Fastly-Client-Ip
     Client-Ip Fly-Client-Ip X-Original-Host X-Original-Url X-Original-Forwarded-For X-Envoy-External-Address Cdn-Loop
-    X-Proxyuser-Ip Forwarded-For X-Amzn-Trace-Id X-Scheme X-Varnish Cf-Ray Front-End-Https X-Rewrite-Url""".split(),
+    X-Proxyuser-Ip Forwarded-For X-Amzn-Trace-Id X-Scheme X-Varnish Cf-Ray Front-End-Https X-Rewrite-Url
+    X-Nginx-Proxy Proxy-Connection Wl-Proxy-Ssl X-Request-Start X-Request-Id X-Ssl-Client-Cert Ssl-Client-Verify
+    X-Real-Port X-Url-Scheme X-Accel-Mapping X-Sendfile-Type""".split(),
 )
 def test_it_does_not_answer_through_a_proxy(header: str) -> None:
     answer = look(**{"HTTP_" + header.upper().replace("-", "_"): ""})
@@ -175,8 +177,10 @@ def test_waitress_does_not_hide_a_proxy(header: str) -> None:
             connection.close()
 
 
-@pytest.mark.parametrize("header", ["HTTP_REFERER", "HTTP_X_REQUESTED_WITH", "HTTP_USER_AGENT", "HTTP_PRIORITY"])
-def test_a_browser_s_own_headers_are_no_proxy_s(header: str) -> None:
+@pytest.mark.parametrize(
+    "header", ["HTTP_REFERER", "HTTP_X_REQUESTED_WITH", "HTTP_USER_AGENT", "HTTP_PRIORITY", "HTTP_PROXY"]
+)
+def test_a_browser_s_own_headers_and_the_process_s_variables_are_no_proxy_s(header: str) -> None:
     assert look(**{header: "x"}).status == "200 OK"
 
 

@@ -243,11 +243,20 @@ def test_a_key_costs_what_the_cookie_or_record_would_be_shorter(settings: dict[s
     assert abs(cost - (sizes[0][0] - sizes[1][0])) <= 1
 
 
+def test_costs_are_left_out_where_it_would_take_long_to_learn_them() -> None:
+    sessions = SessionManager(store=MemoryStore())
+    for count, is_told in ((40, True), (50, False)):
+        client = Client(sessions)
+        client.do(lambda session, count=count: session.update({f"k{number}": "x" * 1000 for number in range(count)}))
+        found = rows(shown(sessions, client.cookie))
+        assert found["k0"][1:] == ["1,007", "1,008" if is_told else ""]
+
+
 def test_secrets_are_masked_and_what_libraries_keep_stands_apart() -> None:
     def fill(session: Session) -> None:
         csrf_token(session)
         flash(session, "saved", "success")
-        session.update(user="ann", wtf={"csrf_token": "hunter2"})
+        session.update(user="ann", wtf={"csrf_token": "hunter2"}, XSRF={"keys": ["hunter2"]})
         session.permanent, session.principal, session.label = True, "42", "Firefox"
 
     client = Client(SessionManager(KEY))
@@ -256,7 +265,7 @@ def test_secrets_are_masked_and_what_libraries_keep_stands_apart() -> None:
     secret = client.data()["_csrf_token"]
     assert secret not in found.text
     assert "hunter2" not in found.text
-    assert list(rows(found)) == ["user", "wtf", "csrf_token in wtf"]
+    assert list(rows(found)) == ["XSRF", "keys in XSRF", "0 in XSRF, keys", "user", "wtf", "csrf_token in wtf"]
     beside = rows(found, "beside")
     assert {"_csrf_token", "_flashes", "_permanent", "_principal", "_label"} <= beside.keys()
     assert beside["_csrf_token"][0].startswith("•••••• 44 characters, not shown")

@@ -83,6 +83,13 @@ def test_a_name_has_an_address_and_its_types_are_links(page: str, name: str, lin
     assert f'href="{linked}' in html
 
 
+def test_a_cell_of_a_wide_table_says_on_a_phone_what_stands_above_it() -> None:
+    row = built(DOCS / "settings.md").partition("cookie_samesite</span>")[2].partition("</tr>")[0]
+    assert re.findall('data-label="([^"]*)"', row) == ["default", "meaning", "in Flask"]
+    without = built(DOCS / "settings.md").partition(">leeway</span>")[2].partition("</tr>")[0]
+    assert re.findall('data-label="([^"]*)"', without) == ["default", "meaning"]
+
+
 def test_charts_depend_on_the_record_alone(tmp_path: Path) -> None:
     record = json.loads((ROOT / "benchmarks" / "recorded.json").read_text())
     draw = "import json, pathlib, sys, charts; charts.draw_all(json.load(sys.stdin), pathlib.Path(sys.argv[1]))"
