@@ -93,7 +93,7 @@ class RevocableBackend(CookieBackend):
             one = self._find(token, now, logged)
             if one is None:
                 continue
-            if not revocations.fresh_from <= clock < revocations.fresh_until:
+            if revocations.is_due(clock):
                 revocations.follow()
             facts = one[0].facts
             if revocations.ledger.has_ended(facts):
@@ -168,9 +168,9 @@ class RevocableBackend(CookieBackend):
             StoreError: It could not be written.
         """
         ours = kept if isinstance(kept, RevocableState) else None
-        time = self.revocations.end_principal(principal, None if ours is None or not ours.saved_id else ours.facts)
-        if ours is not None:
-            ours.outlive(time)
+        time, lives = self.revocations.end_principal(principal, ours.facts if ours is not None and ours.token else None)
+        if ours is not None and lives:
+            ours.outlive(principal, time)
         return 0
 
 
@@ -245,10 +245,24 @@ class RevocableState(CookieState):
             mark = self._backend.revocations.exact_mark()
             self._keep_since(Since(mark, mark, 0, self._since().longest))
 
-    def outlive(self, time: int) -> None:
-        """Be younger than an ending that was to leave this session (microseconds)."""
+    def outlive(self, principal: str, time: int) -> None:
+        """Be younger than the ending of a principal's sessions that was to leave this one.
+
+        The ending names the id that the session has now. What is written in this request may have another one, or
+        be the principal's only from now on.
+
+        Args:
+            time: That of the ending, in microseconds.
+        """
+        since = self._since()
         if not self.token or self.intent == END:
-            self._keep_since(Since(time, time, 0, self._since().longest))
+            self._keep_since(Since(time, time, 0, since.longest))
+            return
+        self._keep_since(since._replace(owned=time))
+        if not self.facts.id and self.facts.principal == digest_of_principal(principal):
+            # Without an id it could not be named: a new token has to say that it lives.
+            self.facts = self.facts._replace(owned=time)
+            self.renew()
 
     def save(self, session: Session) -> Outcome:
         """Write what has changed since the last call, or refresh the cookie.
@@ -357,7 +371,7 @@ class RevocableState(CookieState):
         except BaseException:
             self.metadata = former
             raise
-        return self._dropped(session) if gone else super().save(session)
+        return self._dropped(session) if gone else self._write(session, self.packed(session), int(time.time()))
 
     def _check_size(self, session: Session) -> None:
         if not self.is_empty(session):

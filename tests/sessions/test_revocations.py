@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -310,6 +311,49 @@ def test_a_change_of_password_keeps_the_session_in_whatever_order_it_is_done(ser
     assert new.data() == {"a": 1}
 
 
+WHAT_A_LOG_IN_DOES = {
+    "renew": lambda session, sessions: session.regenerate_id(),
+    "log in": lambda session, sessions: setattr(session, "principal", "42"),
+    "end others": lambda session, sessions: sessions.end_all("42", keep=session),
+}
+COMES_WITH = {
+    "nothing": Client,
+    "nobody's session": lambda sessions: begin(sessions),
+    "the session of another": lambda sessions: log_in(sessions, "7"),
+    "a session": lambda sessions: log_in(sessions),
+    "nobody's session without an id": lambda sessions: begin(SessionManager(KEY)).other(sessions),
+    "a session without an id": lambda sessions: log_in(SessionManager(KEY)).other(sessions),
+}
+
+
+@pytest.mark.parametrize("order", [*permutations(WHAT_A_LOG_IN_DOES), *permutations(["log in", "end others"])])
+@pytest.mark.parametrize("comes_with", COMES_WITH.values(), ids=COMES_WITH)
+def test_a_log_in_that_ends_the_users_other_sessions_is_kept(clock, order, comes_with):
+    servers = Servers()
+    client, other = comes_with(servers.here), log_in(servers.here)
+    clock.advance(1)
+    session = client.open()
+    session["a"] = 2
+    for step in order:
+        WHAT_A_LOG_IN_DOES[step](session, servers.here)
+    client.commit(session)
+    for at in (client, client.other(servers.there)):
+        assert (at.data(), at.open().principal) == ({"a": 2}, "42")
+    assert other.data() == {}
+    servers.there.end_all("42")
+    assert client.other(servers.there).data() == {}
+
+
+def test_a_session_without_an_id_that_is_kept_gets_one(clock):
+    servers = Servers()
+    client = log_in(SessionManager(KEY)).other(servers.here)
+    clock.advance(1)
+    assert client.do(lambda s: servers.here.end_all("7", keep=s)) == "kept"
+    assert client.do(lambda s: servers.here.end_all("42", keep=s)) == "set"
+    assert client.open().id
+    assert client.data() == {"a": 1}
+
+
 def test_a_session_that_has_ended_cannot_be_kept(servers):
     client = log_in(servers.here)
     session = client.open()
@@ -317,6 +361,30 @@ def test_a_session_that_has_ended_cannot_be_kept(servers):
     servers.here.end_all("42")
     servers.here.end_all("42", keep=session)
     assert client.data() == {}
+
+
+def test_a_session_without_an_id_that_has_ended_cannot_be_kept(clock):
+    servers = Servers()
+    client = log_in(SessionManager(KEY)).other(servers.here)
+    clock.advance(1)
+    session = client.open()
+    assert session["a"] == 1
+    servers.here.end_all("42")
+    servers.here.end_all("42", keep=session)
+    session["a"] = 2
+    assert client.commit(session) == "kept"
+    assert client.data() == {}
+
+
+def test_another_manager_of_the_process_knows_at_once(servers):
+    client, other = begin(servers.here), begin(servers.here)
+    copies = client.other(servers.there), other.other(servers.there)
+    assert [copy.data() for copy in copies] == [{"a": 1}] * 2
+    client.do(lambda s: s.invalidate())
+    assert [copy.data() for copy in copies] == [{}, {"a": 1}]
+    servers.here.end_everyone()
+    after = begin(servers.there)
+    assert [copy.data() for copy in (*copies, after)] == [{}, {}, {"a": 1}]
 
 
 def test_everyones_sessions_end(servers, clock):
@@ -412,6 +480,27 @@ def test_while_one_request_asks_others_do_not_wait(clock):
     first.join()
 
 
+def test_who_comes_after_a_pause_waits_for_the_request_that_asks(clock):
+    servers = Servers()
+    client = begin(servers.here)
+    copy, seen = client.other(servers.there), []
+    assert copy.data() == {"a": 1}
+    client.do(lambda s: s.invalidate())
+    clock.advance(10)
+    asked, answer = threading.Event(), threading.Event()
+    servers.store.once("load", lambda: (asked.set(), answer.wait(10)))
+    threads = [threading.Thread(target=lambda: seen.append(copy.other().data())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert asked.wait(10)
+    # Longer than what a request may wait where what is known is not yet old.
+    threads[-1].join(0.3)
+    answer.set()
+    for thread in threads:
+        thread.join()
+    assert seen == [{}] * 3
+
+
 # Outages
 
 
@@ -462,6 +551,16 @@ def test_a_driver_that_raises_its_own_error_is_an_outage_too(servers, clock):
 
 
 # The store forgets
+
+
+def test_a_driver_that_raises_its_own_error_at_a_segment_is_an_outage_too(servers):
+    clients = [begin(servers.here) for _ in range(70)]
+    for client in clients[1:]:
+        client.do(lambda s: s.invalidate())
+    loads = iter([None, OSError("gone")])
+    servers.store.before["load"] = lambda: (_ for _ in ()).throw(error) if (error := next(loads)) else None
+    with pytest.raises(StoreError):
+        clients[0].other(servers.start()).data()
 
 
 def test_what_a_store_loses_is_written_again_by_a_process_that_knows_it(servers, clock, caplog):

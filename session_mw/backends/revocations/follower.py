@@ -30,8 +30,11 @@ logger = logging.getLogger("session_mw")
 
 SECONDS_BETWEEN_LOOKS: Final = 1.0
 _STALE = 1.4
-_PATIENCE = 0.25
-"""Seconds for which a request waits for another's look where what is known is older than ``_STALE``."""
+_PATIENCE = 2.0
+"""Seconds for which a request waits for another's look where what is known is older than ``_STALE``.
+
+Within that time most stores have answered or failed; while they fail, nobody waits.
+"""
 _LONGEST_WAIT = 10.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
 _LOOKS = 8
@@ -39,7 +42,7 @@ _MARKS = 1000
 
 
 class _Written:
-    """How often this process has written endings: another manager in it then looks at once."""
+    """How often this process has written endings: its other managers then look at once."""
 
     count = 0
 
@@ -60,8 +63,6 @@ class Revocations:
 
     Attributes:
         ledger: What this process knows.
-        fresh_from: When the store was last asked (Unix time); a clock that was set back is before it.
-        fresh_until: When it is to be asked again.
     """
 
     def __init__(
@@ -76,7 +77,8 @@ class Revocations:
         # When the store was last asked, and did answer: what time.time() and time.monotonic() said. The one stands
         # still while a test says so, the other while a computer sleeps; the first may also be set back.
         self._known: tuple[float, float] | None = None
-        self.fresh_from = self.fresh_until = 0.0
+        # When the store was last asked (Unix time; a clock that was set back is before it), and when it is to be again.
+        self._fresh_from = self._fresh_until = 0.0
         self._failed: tuple[float, float] | None = None
         self._failure: StoreError | None = None
         self._warned = -math.inf
@@ -87,13 +89,23 @@ class Revocations:
 
     # What requests ask
 
+    def is_due(self, clock: float) -> bool:
+        """Whether :meth:`follow` is to be called before what is known counts.
+
+        So it is once a second, and at once where another manager of this process has ended sessions.
+
+        Args:
+            clock: What ``time.time()`` says.
+        """
+        return not self._fresh_from <= clock < self._fresh_until or self._written != _written.count
+
     def has_ended(self, facts: Facts) -> bool:
         """Whether a session has ended. The store is asked at most once a second, by one request while others go on.
 
         Raises:
             StoreError: What is known is too old, and the store does not answer.
         """
-        if not self.fresh_from <= time.time() < self.fresh_until:
+        if self.is_due(time.time()):
             self.follow()
         return self.ledger.has_ended(facts)
 
@@ -111,9 +123,8 @@ class Revocations:
         """
         ticks = time.monotonic()
         known = self._own_marks.get(mark, -math.inf) if self._known is None else self._known[1]
-        written_here = self._written != _written.count
-        if written_here or ticks - known >= SECONDS_BETWEEN_LOOKS:
-            self.follow(exact=written_here)
+        if ticks - known >= SECONDS_BETWEEN_LOOKS or self._written != _written.count:
+            self.follow()
         return self.ledger.everyone > mark
 
     def is_late(self, digest: int) -> bool:
@@ -137,7 +148,7 @@ class Revocations:
     def follow_if_possible(self) -> None:
         """Know what the store knows, as :meth:`has_ended`; where it does not answer, what is known has to do."""
         try:
-            if not self.fresh_from <= time.time() < self.fresh_until:
+            if self.is_due(time.time()):
                 self.follow()
         except StoreError:
             logger.info("a session begins while it is not known which have ended")
@@ -184,27 +195,29 @@ class Revocations:
 
         self.append(entries)
 
-    def end_principal(self, principal: str, kept: Facts | None) -> int:
+    def end_principal(self, principal: str, kept: Facts | None) -> tuple[int, bool]:
         """End all sessions that a principal has now, but one.
 
         Returns:
-            The time of the ending, in microseconds: what has this mark is not touched by it.
+            The time of the ending, in microseconds: what has this mark is not touched by it. And whether the one
+            that is to be kept had not ended before.
 
         Raises:
             StoreError: It could not be written.
         """
-        digest, written = digest_of_principal(principal), 0
+        digest, written, lives = digest_of_principal(principal), 0, True
 
         def entries() -> list[Entry]:
-            nonlocal written
+            nonlocal written, lives
             written, other = self._next_time(), 0
             if kept is not None:
                 facts = kept._replace(id=self.ledger.latest_id(kept.id))
-                other = 0 if self.ledger.has_ended(facts) else facts.id
+                lives = not self.ledger.has_ended(facts)
+                other = facts.id if lives else 0
             return [Entry(PRINCIPAL, digest, written, self.expires(), other)]
 
         self.append(entries)
-        return written
+        return written, lives
 
     def end_everyone(self) -> None:
         """End all sessions that there are.
@@ -258,6 +271,9 @@ class Revocations:
         if written is None:
             return False
         _written.count += 1
+        if _written.count == self._written + 1:
+            # No other manager has written since this one looked.
+            self._written = _written.count
         self._take(written)
         return True
 
@@ -266,11 +282,8 @@ class Revocations:
 
     # How the store is followed
 
-    def follow(self, *, exact: bool = False) -> None:
-        """Ask the store, if no other request does: to be called outside of ``fresh_from`` and ``fresh_until``.
-
-        Args:
-            exact: As for :meth:`exact_mark`, whether what another thread has just learned is not enough.
+    def follow(self) -> None:
+        """Ask the store, if no other request does: to be called where :meth:`is_due`.
 
         Raises:
             StoreError: What is known is too old, and the store does not answer.
@@ -278,9 +291,10 @@ class Revocations:
         age = self._age(self._known)
         if self._age(self._failed) < SECONDS_BETWEEN_LOOKS and age <= self._max_age:
             return
-        wait = _PATIENCE if age > _STALE and self._failure is None else 0.0
+        is_behind = age > _STALE or self._written != _written.count
+        wait = _PATIENCE if is_behind and self._failure is None else 0.0
         try:
-            self._looked(wait=_LONGEST_WAIT if age > self._max_age else wait, exact=exact)
+            self._looked(wait=_LONGEST_WAIT if age > self._max_age else wait, exact=False)
         except StoreError as error:
             if self._age(self._known) > self._max_age:
                 raise StoreError(f"it is not known which sessions have ended: {error}") from error
@@ -300,7 +314,8 @@ class Revocations:
             if self._looks != looks and self._failure is not None:
                 # The one that was waited for has failed; others that waited are not to wait for the store too.
                 raise StoreError(str(self._failure)) from self._failure
-            if not exact and self._age(self._known) < SECONDS_BETWEEN_LOOKS:
+            is_known = self._age(self._known) < SECONDS_BETWEEN_LOOKS and self._written == _written.count
+            if is_known and not exact:
                 return None
             return self._look()
         finally:
@@ -318,7 +333,7 @@ class Revocations:
             self._looks += 1
         self._known, self._written = started, written
         self._failed = self._failure = None
-        self.fresh_from, self.fresh_until = started[0], started[0] + SECONDS_BETWEEN_LOOKS
+        self._fresh_from, self._fresh_until = started[0], started[0] + SECONDS_BETWEEN_LOOKS
         return (record, head) if not self.ledger.lost else self._write_again(record, head)
 
     def _load(self) -> tuple[Record | None, Head]:
