@@ -11,7 +11,7 @@ from session_mw.exceptions import NotSerializable
 from session_mw.lazy_dict import UNCHANGED, WRITTEN
 from session_mw.protocols import Serializer
 from session_mw.session import Session
-from session_mw.state import CREATED, KEEP, NO_METADATA, VARIES, Outcome, SessionState, told
+from session_mw.state import CREATED, END, KEEP, NO_METADATA, VARIES, Outcome, SessionState, told
 
 
 class KeepingBackend(Protocol):
@@ -112,7 +112,11 @@ class KeptState(SessionState, Generic[_Backend]):
         return not dict.__len__(session) and self.principal is None
 
     def rebase(self, session: Session) -> None:
-        """Take what the dict holds now for what was read."""
+        """Take what the dict holds now for what was read; the session neither ends nor gets another id."""
+        if self.intent == END and self.token:
+            self.metadata = unpack(self._backend.serializer, self.payload)[1]
+            self.created = self.metadata.get(CREATED, self.created)
+        self.intent = KEEP
         try:
             self._baseline = self.packed(session)
         except NotSerializable:
