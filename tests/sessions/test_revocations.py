@@ -404,7 +404,10 @@ def test_everyones_stored_sessions_end(clock):
     here.end_everyone()
     after = begin(here)
     assert [client.data() for client in before[:2]] == [{}] * 2
+    also_after = [begin(there), log_in(there)]
+    assert [client.data() for client in also_after] == [{"a": 1}] * 2
     clock.advance(1.5)
+    assert [client.other(here).data() for client in also_after] == [{"a": 1}] * 2
     assert before[2].data() == {}
     assert before[0].other(SessionManager(KEY, store=store)).data() == {}
     assert after.data() == {"a": 1}

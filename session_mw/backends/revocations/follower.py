@@ -139,7 +139,9 @@ class Revocations:
         return self._last_mark
 
     def own_mark(self) -> int:
-        """The mark of a stored session that begins now."""
+        """The mark of a stored session that begins now: by the clock, and by what this process has ended."""
+        if self._written != _written.count:
+            self.follow_if_possible()
         mark = self.mark()
         if self._known is None and len(self._own_marks) < _MARKS:
             self._own_marks[mark] = time.monotonic()
