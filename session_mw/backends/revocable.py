@@ -201,7 +201,7 @@ class RevocableState(CookieState):
     def found_several(self, states: list[RevocableState]) -> None:
         """Be the state of a request with several authentic cookies, none of which is trusted."""
         self.found(_NO_FACTS)
-        self.ambiguous = True
+        self.may_have_duplicates = True
         self._ending = tuple(state.metadata for state in states)
 
     @property

@@ -108,7 +108,7 @@ class StoreState(KeptState[RecordBackend]):
 
     def found_several(self, keys: list[str]) -> None:
         """Be the state of a request with several authentic cookies, none of which is trusted."""
-        self.ambiguous, self._others = True, keys
+        self.may_have_duplicates, self._others = True, keys
 
     def came_late(self) -> None:
         """Be the state of a request whose id was changed meanwhile."""
@@ -237,7 +237,7 @@ class StoreState(KeptState[RecordBackend]):
             return self._create(session, self.packed(session), now)
         self.intent = KEEP
         session._committed()
-        return self.outcome(session, self.deletions(session, known != ""))
+        return self.outcome(session, self.deletion(session, known != ""))
 
     def _keep_alive(self, session: Session, now: int) -> Outcome:
         """Move the record's end, at most once in a tenth of the lifetime; re-encrypt it where an old key was used."""
