@@ -172,6 +172,10 @@ class SessionState:
         """Whether a change could still be saved after the headers are out."""
         return False
 
+    def may_end_late(self) -> bool:
+        """Whether the end of the session could still be saved after the headers are out."""
+        return False
+
     def save(self, session: Session) -> Outcome:
         """Save what has changed since the last call.
 

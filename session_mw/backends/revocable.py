@@ -264,6 +264,10 @@ class RevocableState(CookieState):
             self.facts = self.facts._replace(owned=time)
             self.renew()
 
+    def may_end_late(self) -> bool:
+        """Whether it can be remembered that the session has ended, which needs no cookie."""
+        return any(SID in metadata for metadata in self._ending)
+
     def save(self, session: Session) -> Outcome:
         """Write what has changed since the last call, or refresh the cookie.
 
@@ -278,8 +282,11 @@ class RevocableState(CookieState):
             return outcome
         if self.gone or (self.late and self.intent != RENEW):
             return self._leave(session)
-        if self.intent == END and not self._end_former():
-            return self._dropped(session)
+        if self.intent == END:
+            if not self._end_former():
+                return self._dropped(session)
+            if session._phase >= SENT:
+                return self._ended(session)
         if self.intent == RENEW and self.token and session._phase < SENT:
             return self._renew(session)
         self.late = False
@@ -389,6 +396,9 @@ class RevocableState(CookieState):
 
     def _dropped(self, session: Session) -> Outcome:
         logger.info("the session %s was ended by another request; its changes are dropped", self.metadata.get(SID))
+        return self._ended(session)
+
+    def _ended(self, session: Session) -> Outcome:
         self.token, self.payload = "", b""
         self.intent, self.gone = KEEP, True
         session._committed()

@@ -153,6 +153,10 @@ class StoreState(KeptState[RecordBackend]):
         """Whether the visitor knows the session's id already, so that a change needs no cookie."""
         return bool(self.token)
 
+    def may_end_late(self) -> bool:
+        """Whether there is a record to delete, which needs no cookie."""
+        return bool(self.token or self._others)
+
     def save(self, session: Session) -> Outcome:
         """Write what has changed since the last call, or move the record's end.
 
