@@ -93,7 +93,7 @@ class RevocableBackend(CookieBackend):
             one = self._find(token, now, logged)
             if one is None:
                 continue
-            if revocations.is_due(clock):
+            if not revocations.fresh_from <= clock < revocations.fresh_until:
                 revocations.follow()
             facts = one[0].facts
             if revocations.ledger.has_ended(facts):

@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -40,14 +41,8 @@ _SECONDS_BETWEEN_WARNINGS = 60.0
 _LOOKS = 8
 _MARKS = 1000
 
-
-class _Written:
-    """How often this process has written endings: its other managers then look at once."""
-
-    count = 0
-
-
-_written = _Written()
+_followers: list[weakref.ref[Revocations]] = []
+"""All of this process: what one of them writes, the others have to know at once. A list changes in one step."""
 
 
 class Revocations:
@@ -63,6 +58,8 @@ class Revocations:
 
     Attributes:
         ledger: What this process knows.
+        fresh_from: When the store was last asked (Unix time); a clock that was set back is before it.
+        fresh_until: When it is to be asked again.
     """
 
     def __init__(
@@ -77,27 +74,18 @@ class Revocations:
         # When the store was last asked, and did answer: what time.time() and time.monotonic() said. The one stands
         # still while a test says so, the other while a computer sleeps; the first may also be set back.
         self._known: tuple[float, float] | None = None
-        # When the store was last asked (Unix time; a clock that was set back is before it), and when it is to be again.
-        self._fresh_from = self._fresh_until = 0.0
+        self.fresh_from = self.fresh_until = 0.0
         self._failed: tuple[float, float] | None = None
         self._failure: StoreError | None = None
         self._warned = -math.inf
         self._looks = 0
         self._last_mark = 0
         self._own_marks: dict[int, float] = {}
-        self._written = _written.count
+        # Whether another one of this process has written since the store was last asked.
+        self._is_behind = False
+        _followers.append(weakref.ref(self, _followers.remove))
 
     # What requests ask
-
-    def is_due(self, clock: float) -> bool:
-        """Whether :meth:`follow` is to be called before what is known counts.
-
-        So it is once a second, and at once where another manager of this process has ended sessions.
-
-        Args:
-            clock: What ``time.time()`` says.
-        """
-        return not self._fresh_from <= clock < self._fresh_until or self._written != _written.count
 
     def has_ended(self, facts: Facts) -> bool:
         """Whether a session has ended. The store is asked at most once a second, by one request while others go on.
@@ -105,7 +93,7 @@ class Revocations:
         Raises:
             StoreError: What is known is too old, and the store does not answer.
         """
-        if self.is_due(time.time()):
+        if not self.fresh_from <= time.time() < self.fresh_until:
             self.follow()
         return self.ledger.has_ended(facts)
 
@@ -123,7 +111,7 @@ class Revocations:
         """
         ticks = time.monotonic()
         known = self._own_marks.get(mark, -math.inf) if self._known is None else self._known[1]
-        if ticks - known >= SECONDS_BETWEEN_LOOKS or self._written != _written.count:
+        if self._is_behind or ticks - known >= SECONDS_BETWEEN_LOOKS:
             self.follow()
         return self.ledger.everyone > mark
 
@@ -140,7 +128,7 @@ class Revocations:
 
     def own_mark(self) -> int:
         """The mark of a stored session that begins now: by the clock, and by what this process has ended."""
-        if self._written != _written.count:
+        if self._is_behind:
             self.follow_if_possible()
         mark = self.mark()
         if self._known is None and len(self._own_marks) < _MARKS:
@@ -150,7 +138,7 @@ class Revocations:
     def follow_if_possible(self) -> None:
         """Know what the store knows, as :meth:`has_ended`; where it does not answer, what is known has to do."""
         try:
-            if self.is_due(time.time()):
+            if not self.fresh_from <= time.time() < self.fresh_until:
                 self.follow()
         except StoreError:
             logger.info("a session begins while it is not known which have ended")
@@ -272,10 +260,10 @@ class Revocations:
             raise StoreError(f"the store failed: {type(error).__name__}") from error
         if written is None:
             return False
-        _written.count += 1
-        if _written.count == self._written + 1:
-            # No other manager has written since this one looked.
-            self._written = _written.count
+        for reference in [*_followers]:
+            other = reference()
+            if other is not None and other is not self and other._journal.key == self._journal.key:
+                other._is_behind, other.fresh_until = True, 0.0
         self._take(written)
         return True
 
@@ -285,7 +273,7 @@ class Revocations:
     # How the store is followed
 
     def follow(self) -> None:
-        """Ask the store, if no other request does: to be called where :meth:`is_due`.
+        """Ask the store, if no other request does: to be called outside of ``fresh_from`` and ``fresh_until``.
 
         Raises:
             StoreError: What is known is too old, and the store does not answer.
@@ -293,8 +281,7 @@ class Revocations:
         age = self._age(self._known)
         if self._age(self._failed) < SECONDS_BETWEEN_LOOKS and age <= self._max_age:
             return
-        is_behind = age > _STALE or self._written != _written.count
-        wait = _PATIENCE if is_behind and self._failure is None else 0.0
+        wait = _PATIENCE if (age > _STALE or self._is_behind) and self._failure is None else 0.0
         try:
             self._looked(wait=_LONGEST_WAIT if age > self._max_age else wait, exact=False)
         except StoreError as error:
@@ -316,8 +303,7 @@ class Revocations:
             if self._looks != looks and self._failure is not None:
                 # The one that was waited for has failed; others that waited are not to wait for the store too.
                 raise StoreError(str(self._failure)) from self._failure
-            is_known = self._age(self._known) < SECONDS_BETWEEN_LOOKS and self._written == _written.count
-            if is_known and not exact:
+            if not exact and not self._is_behind and self._age(self._known) < SECONDS_BETWEEN_LOOKS:
                 return None
             return self._look()
         finally:
@@ -325,17 +311,21 @@ class Revocations:
 
     def _look(self) -> tuple[Record | None, Head]:
         """Ask the store what has ended, and know it; this thread holds the lock."""
-        started, written = (time.time(), time.monotonic()), _written.count
+        started, was_behind = (time.time(), time.monotonic()), self._is_behind
+        self._is_behind = False
         try:
             record, head = self._load()
-        except StoreError as error:
-            self._failed, self._failure = (time.time(), time.monotonic()), error
+        except BaseException as error:
+            self._is_behind |= was_behind
+            if isinstance(error, StoreError):
+                self._failed, self._failure = (time.time(), time.monotonic()), error
             raise
         finally:
             self._looks += 1
-        self._known, self._written = started, written
+        self._known = started
         self._failed = self._failure = None
-        self._fresh_from, self._fresh_until = started[0], started[0] + SECONDS_BETWEEN_LOOKS
+        if not self._is_behind:
+            self.fresh_from, self.fresh_until = started[0], started[0] + SECONDS_BETWEEN_LOOKS
         return (record, head) if not self.ledger.lost else self._write_again(record, head)
 
     def _load(self) -> tuple[Record | None, Head]:
