@@ -11,7 +11,7 @@ from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import unpack
 from session_mw.backends.principals import SessionInfo
 from session_mw.backends.record_format import created_of, is_live_marker, is_marker, key_of, read_head, split
-from session_mw.backends.revocations.entries import MICROSECONDS, read_mark
+from session_mw.backends.revocations.entries import read_mark
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
@@ -137,17 +137,23 @@ class StoreBackend:
         return state, data
 
     def info(self, key: str, record: Record, now: int) -> SessionInfo | None:
-        """What a list of a principal's sessions says of a record; None where no visitor could use it."""
+        """What a list of a principal's sessions says of a record; None where no visitor could use it.
+
+        Raises:
+            StoreError: It is not known whether all sessions were ended.
+        """
         created, (sealed_head, sealed) = created_of(record), split(record)
         if created is None or record.expires <= now or not self.records.is_ours(key, sealed):
-            return None
-        if (created + 1) * MICROSECONDS <= self.endings.ledger.everyone:
             return None
         try:
             self.lifetimes.check_age(created, now)
         except ExpiredToken:
             return None
         listed = read_head(self.records.open_head(key, sealed_head))
+        # Where the head does not tell, only the second is known in which it began.
+        mark = read_mark(listed.get(SINCE), created + 1)
+        if self.endings.has_ended_with_everyone(mark):
+            return None
         idle = listed.get(LIFETIME, self.lifetimes.idle)
         last_used = max(created, min(now, record.expires - idle))
         return SessionInfo(key, created, last_used, listed.get(LABEL))

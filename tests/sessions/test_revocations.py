@@ -415,6 +415,24 @@ def test_everyones_stored_sessions_end(clock):
     assert after.other(there).data() == {"a": 1}
 
 
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_list_shows_no_session_that_ended_with_everyones(clock, encrypted):
+    if encrypted:
+        pytest.importorskip("cryptography")
+    store = MemoryStore()
+
+    def start() -> SessionManager:
+        return SessionManager(KEY, store=store, store_encryption=encrypted)
+
+    here, there = start(), start()
+    log_in(here)
+    here.end_everyone()
+    after = log_in(there)
+    for sessions in (here, there, start()):
+        assert [one.id for one in sessions.sessions_of("42")] == [after.key]
+    assert here.end_all("42") == 1
+
+
 # Tokens of before
 
 
