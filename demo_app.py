@@ -109,10 +109,10 @@ def main() -> None:
         print("SECRET_KEY is not set: using a random key, so cookie sessions end with this process.", flush=True)
     logging.basicConfig(level=logging.INFO)
     try:
-        wrapped = SessionMiddleware(app, secret_key=secret_key, store=options.store)
-        serve(wrapped, host=options.host, port=options.port)
+        serve(SessionMiddleware(app, secret_key, store=options.store), host=options.host, port=options.port)
     except (ConfigurationError, OSError) as error:
-        parser.error(str(error))
+        listens = f"cannot listen at {options.host}:{options.port}: {error}; choose another --host or --port"
+        parser.error(listens if isinstance(error, OSError) else str(error))
 
 
 if __name__ == "__main__":

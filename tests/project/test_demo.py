@@ -247,6 +247,15 @@ def test_a_mistake_in_the_store_s_url_is_told_in_one_line(tmp_path):
     assert "did you mean 'sqlite'?" in result.stderr.splitlines()[-1]
 
 
+def test_a_port_that_is_taken_is_told_in_one_line(tmp_path):
+    with running_demo(tmp_path, SECRET_KEY=KEY) as demo:
+        command = [sys.executable, str(ROOT / "demo_app.py"), "--port", str(demo.port)]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "SECRET_KEY": KEY}
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert re.search(rf":{demo.port}: .*; choose another --host or --port$", result.stderr.splitlines()[-1])
+
+
 def test_the_manager_of_another_process_opens_the_demo_s_cookie(visitor):
     visitor.post("/login", {"username": "cizixs"})
     session = SessionManager(KEY).open({"HTTP_COOKIE": f"session={visitor.cookies['session']}"})
