@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from session_mw import ConfigurationError, MemoryStore, SessionManager, StoreError
+from session_mw.backends.revocations import follower
 from support.stores import METHODS, Recording
 from support.tokens import KEY
 from support.visitors import Client
@@ -31,7 +32,9 @@ class Servers:
 
 
 @pytest.fixture(params=[False, True], ids=["signed", "encrypted"])
-def servers(request, clock) -> Servers:
+def servers(request, clock, monkeypatch) -> Servers:
+    # One process tells the managers of another one nothing.
+    monkeypatch.setattr(follower, "tell_others", lambda writer, key: None)
     if request.param:
         pytest.importorskip("cryptography")
     return Servers(encrypt=request.param)
@@ -376,7 +379,8 @@ def test_a_session_without_an_id_that_has_ended_cannot_be_kept(clock):
     assert client.data() == {}
 
 
-def test_another_manager_of_the_process_knows_at_once(servers):
+def test_another_manager_of_the_process_knows_at_once(clock):
+    servers = Servers()
     client, other = begin(servers.here), begin(servers.here)
     copies = client.other(servers.there), other.other(servers.there)
     assert [copy.data() for copy in copies] == [{"a": 1}] * 2
@@ -501,8 +505,7 @@ def test_while_one_request_asks_others_do_not_wait(clock):
     first.join()
 
 
-def test_who_comes_after_a_pause_waits_for_the_request_that_asks(clock):
-    servers = Servers()
+def test_who_comes_after_a_pause_waits_for_the_request_that_asks(servers, clock):
     client = begin(servers.here)
     copy, seen = client.other(servers.there), []
     assert copy.data() == {"a": 1}

@@ -42,7 +42,7 @@ _LOOKS = 8
 _MARKS = 1000
 
 _followers: list[weakref.ref[Revocations]] = []
-"""All of this process: what one of them writes, the others have to know at once. A list changes in one step."""
+"""All of this process. A list changes in one step, so no lock is needed that a fork could copy."""
 
 
 class Revocations:
@@ -260,12 +260,14 @@ class Revocations:
             raise StoreError(f"the store failed: {type(error).__name__}") from error
         if written is None:
             return False
-        for reference in [*_followers]:
-            other = reference()
-            if other is not None and other is not self and other._journal.key == self._journal.key:
-                other._is_behind, other.fresh_until = True, 0.0
+        tell_others(self, self._journal.key)
         self._take(written)
         return True
+
+    def fall_behind(self, key: str) -> None:
+        """Ask the store before the next answer: another one of this process has written the endings at ``key``."""
+        if key == self._journal.key:
+            self._is_behind, self.fresh_until = True, 0.0
 
     def _next_time(self) -> int:
         return max(_now(), self.ledger.newest, self._last_mark) + 1
@@ -381,6 +383,14 @@ class Revocations:
         self._warned = time.monotonic()
         problem = "the store does not say which sessions have ended; what is known holds for %d s"
         logger.warning(problem, self._max_age, exc_info=error)
+
+
+def tell_others(writer: Revocations, key: str) -> None:
+    """Tell all others of this process that one has written the endings at ``key``."""
+    for reference in [*_followers]:
+        other = reference()
+        if other is not None and other is not writer:
+            other.fall_behind(key)
 
 
 class _BusyError(StoreError):
