@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         "--lifetime", default=Format().lifetime, help="the site's lifetime, in seconds or as '12 hours' (%(default)s)"
     )
     listed.add_argument("--json", action="store_true", help="print JSON")
-    listed.set_defaults(run=_sessions)
+    listed.set_defaults(run=_sessions, error=listed.error)
 
     ended = commands.add_parser("end", help="end a session, or all of a principal", description=_END)
     _add_url(ended)
@@ -172,6 +172,9 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _sessions(options: argparse.Namespace) -> int:
+    if not options.url and "://" in options.principal:
+        # argparse takes a single argument for the principal.
+        options.error("give a PRINCIPAL after the URL")
     _check_principal(options.principal)
     with existing_store(options.url) as store:
         found = stored.list_all(store, options.principal, _format_of(options))
@@ -223,7 +226,7 @@ def _ended(store: Store, session_id: str | None, options: argparse.Namespace) ->
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    with existing_store(options.url) as store:
+    with existing_store(options.url, with_sessions=False) as store:
         if not is_sweepable(store):
             print(f"Nothing to do: in a {type(store).__name__}, sessions expire by themselves.")
         elif options.dry_run:

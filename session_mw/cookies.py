@@ -134,7 +134,7 @@ class SessionCookie:
         """The Set-Cookie header's text that makes the browser drop the cookie."""
         return f"{self.head}; {_DELETED}{self._tails[https]}"
 
-    def delete_elsewhere(self, host: str, path: str, https: bool) -> list[str]:
+    def delete_elsewhere(self, host: str, path: str, https: bool, *, behind_tls: bool = False) -> list[str]:
         """Deletions of cookies of this name that a page may see beside ours; at most 16.
 
         They stand under another Domain or Path (a setting was changed, a proxy rewrites what the application sees
@@ -144,6 +144,7 @@ class SessionCookie:
         Args:
             host: The request's Host header.
             path: The request's path, decoded.
+            behind_tls: Whether a proxy says that the browser spoke https. Who lies here gets more deletions.
         """
         own = (self.domain and self.domain.lstrip(".").lower(), self.path)
         scopes = [own]
@@ -162,7 +163,7 @@ class SessionCookie:
             scopes = list(dict.fromkeys([own, *same_path, *same_domain, *elsewhere]))
         same, other = self._attributes[https], self._other_kind
         deletions = [(scope, same) for scope in scopes[1:]]
-        if https:
+        if https or behind_tls:
             deletions = [(own, other), *deletions, *((scope, other) for scope in scopes[1:])]
         return [
             f"{self.head}; {_DELETED}{self._scope(*scope)}{attributes}"

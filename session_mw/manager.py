@@ -176,8 +176,8 @@ class SessionManager:
     def commit_without_headers(self, session: Session) -> None:
         """Save a session whose request was answered over the socket (a WebSocket): no cookie can be sent.
 
-        What was done to a stored session that the visitor already has is saved, a log-out too; of all else a
-        warning tells.
+        What was done to a stored session that the visitor already has is saved, a log-out too, and so is a log-out
+        that ``revocations`` remember; of all else a warning tells.
 
         Raises:
             NotSerializable: As from :meth:`commit`, like all others.
@@ -186,23 +186,24 @@ class SessionManager:
         state = session._state
         if state is None:
             return
-        is_known, ends = state.may_save_late(), state.intent == END
+        ends = state.intent == END
         begins = dict.__len__(session) > 0 or state.principal is not None
+        is_saved = state.may_end_late() if ends else state.may_save_late()
         lost = ""
-        if not is_known:
-            is_ended = ends and not begins and (state.new or self.store is not None)
-            lost = "" if is_ended or not state.is_changed(session) else "what it did is lost"
-        elif ends:
-            lost = "what it wrote after the log-out is lost" if begins else ""
-        elif state.intent == RENEW:
-            lost = "the id stays"
+        if is_saved:
+            if ends and begins:
+                lost = "what it wrote after the log-out is lost"
+            elif state.intent == RENEW:
+                lost = "the id stays"
+        elif state.is_changed(session) and (begins or not (ends and state.new)):
+            lost = "what it did is lost"
         if lost:
             logger.warning(
                 "a handler that answered over the socket (a WebSocket) changed the session, and no cookie can carry "
                 "it: %s. Do that in an ordinary request before; a stored session that has begun can be written to",
                 lost,
             )
-        if is_known or (ends and self.store is not None):
+        if is_saved:
             self.save(session)
 
     def respond(self, session: Session, headers: list[Header], status: str = "") -> list[Header]:

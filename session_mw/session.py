@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from numbers import Real
 from typing import Any, NoReturn
 
 from session_mw.csrf import CSRF_KEY
@@ -39,8 +40,10 @@ def check_principal(value: object) -> None:
 
 
 def _own_lifetime(value: object) -> int:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+    seconds: Any = value.total_seconds() if isinstance(value, timedelta) else value
+    # Real, because numpy's whole numbers are not an int.
+    is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
+    if not is_number:
         raise TypeError(f"lifetime is a timedelta, a number of seconds or None, not {kind_of(value)}")
     if not 1 <= seconds <= MAX_OWN_LIFETIME:
         raise ValueError(f"lifetime is from one second to 400 days; {value!r} is not")

@@ -13,7 +13,7 @@ These hold at any time:
 2. A session's backend, header and scheme are set when it is opened, and stay; its environ goes with the headers.
 3. The phase only grows: OPEN, SENT, OVER.
 4. A state without a token has no id, no payload and no record.
-5. The intent only grows, KEEP < RENEW < END, until a save succeeds, which sets it to KEEP.
+5. The intent only grows, KEEP < RENEW < END, until a save succeeds or ``modified = False``, which set it to KEEP.
 6. Only a state's own methods write its fields.
 7. A session that is gone (another request ended it) stays gone.
 8. A save that raises loses nothing and can be made again: token, payload and record are those of what is in the store.
@@ -186,6 +186,10 @@ class SessionState:
 
     def may_save_late(self) -> bool:
         """Whether a change could still be saved after the headers are out."""
+        return False
+
+    def may_end_late(self) -> bool:
+        """Whether the end of the session could still be saved after the headers are out."""
         return False
 
     def save(self, session: Session) -> Outcome:

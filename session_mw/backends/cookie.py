@@ -138,7 +138,7 @@ class CookieBackend:
             authentic = [found for token in tokens if (found := self._find(token, now, logged)) is not None]
             if len(authentic) < 2:
                 return self._admitted(session, authentic[0], now, logged) if authentic else (fresh, {})
-        fresh.ambiguous = True
+        fresh.may_have_duplicates = True
         self._rejections.log("ambiguous" if len(tokens) <= MAX_CANDIDATES else "too_many", session._header)
         return fresh, {}
 
@@ -235,7 +235,7 @@ class CookieState(KeptState[CookieBackend]):
         else:
             known = self.token != ""
             if self.intent == END:
-                texts = self.deletions(session, known)
+                texts = self.deletion(session, known)
             else:
                 texts = [backend.cookie.delete(session._https)] if known else []
             self.token, self.payload, self.permanent = "", b"", False

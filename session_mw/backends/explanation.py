@@ -260,6 +260,8 @@ def _explain_records(backend: StoreBackend, settings: Settings, header: str, env
             candidates.append(Candidate(value, reason, contents, form, setting, key=key))
             continue
         contents = _contents_of_record(backend, readers, value, key, record)
+        # Whether it has ended with all others is known from the load: the store is not asked again.
+        described = None if is_marker(record) else backend.described(key, record, now)
         created = None if contents is None else contents.created
         candidates.append(
             Candidate(
@@ -271,7 +273,7 @@ def _explain_records(backend: StoreBackend, settings: Settings, header: str, env
                 absolute_end=None if lifetimes.absolute is None or created is None else created + lifetimes.absolute,
                 key=key,
                 record=record,
-                info=None if is_marker(record) else backend.info(key, record, now),
+                info=None if described is None else described[0],
             )
         )
     return candidates, failure

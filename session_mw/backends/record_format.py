@@ -17,13 +17,13 @@ from typing import Any
 
 from session_mw.backends.payload import METADATA
 from session_mw.protocols import Record
-from session_mw.state import COMPANION, LABEL, LIFETIME, NO_METADATA, is_bound
+from session_mw.state import COMPANION, LABEL, LIFETIME, NO_METADATA, PRINCIPAL, SINCE, is_bound
 
 MARKER_TTL = 60
 """Seconds for which a record tells that its session has another id: late requests with the old id are recognized."""
 
-LISTED = (COMPANION, LABEL, LIFETIME)
-"""The metadata that stand in the head too."""
+LISTED = (COMPANION, LABEL, LIFETIME, SINCE)
+"""The metadata that stand in the head too; the last one only where a list can show the session, under its principal."""
 BOUND = "_bound"
 """The head's key that tells whether the session is bound to a device; the key of the device is not listed."""
 
@@ -100,7 +100,7 @@ def split(record: Record) -> tuple[bytes, bytes]:
 
 def written_head(metadata: Mapping[str, Any]) -> bytes:
     """The head of a session with these metadata; empty where none of them is listed."""
-    listed = {name: metadata[name] for name in LISTED if name in metadata}
+    listed = {name: metadata[name] for name in LISTED if name in metadata and (name != SINCE or PRINCIPAL in metadata)}
     if is_bound(metadata):
         listed[BOUND] = True
     return json.dumps(listed, separators=(",", ":")).encode() if listed else b""

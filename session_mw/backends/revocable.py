@@ -199,10 +199,11 @@ class RevocableBackend(CookieBackend):
             StoreError: It could not be written.
         """
         ours = kept if isinstance(kept, RevocableState) else None
-        facts = None if ours is None or not ours.saved_id else ours.facts
-        time = self.endings.end_principal(principal, facts, None if ours is None else ours.metadata.get(COMPANION))
-        if ours is not None:
-            ours.outlive(time)
+        facts = None if ours is None or not ours.token else ours.facts
+        companion = None if ours is None else ours.metadata.get(COMPANION)
+        time, lives = self.endings.end_principal(principal, facts, companion)
+        if ours is not None and lives:
+            ours.outlive(principal, time)
         return 0
 
     def end_companion(self, name: str, principal: str) -> None:
@@ -243,7 +244,7 @@ class RevocableState(CookieState):
 
     def found_several(self, states: list[RevocableState]) -> None:
         """Be the state of a request with several authentic cookies, none of which is trusted."""
-        self.ambiguous = True
+        self.may_have_duplicates = True
         self._ending = tuple(state.metadata for state in states)
 
     @property
@@ -289,10 +290,28 @@ class RevocableState(CookieState):
             mark = self._backend.endings.exact_mark()
             self._keep_since(Since(mark, mark, 0, self._since().longest))
 
-    def outlive(self, time: int) -> None:
-        """Be younger than an ending that was to leave this session (microseconds)."""
+    def outlive(self, principal: str, time: int) -> None:
+        """Be younger than the ending of a principal's sessions that was to leave this one.
+
+        The ending names the id that the session has now. What is written in this request may have another one, or
+        be the principal's only from now on.
+
+        Args:
+            time: That of the ending, in microseconds.
+        """
+        since = self._since()
         if not self.token or self.intent == END:
-            self._keep_since(Since(time, time, 0, self._since().longest))
+            self._keep_since(Since(time, time, 0, since.longest))
+            return
+        self._keep_since(since._replace(owned=time))
+        if not self.facts.id and self.facts.principal == digest_of_principal(principal):
+            # Without an id it could not be named: a new token has to say that it lives.
+            self.facts = self.facts._replace(owned=time)
+            self.renew()
+
+    def may_end_late(self) -> bool:
+        """Whether it can be remembered that the session has ended, which needs no cookie."""
+        return any(SID in metadata for metadata in self._ending)
 
     def save(self, session: Session) -> Outcome:
         """Write what has changed since the last call, or refresh the cookie.
@@ -309,10 +328,13 @@ class RevocableState(CookieState):
         if self.gone or (self.late and self.intent != RENEW):
             return self._leave(session)
         if self.intent == END:
-            # What cannot be sent raises before the end is written.
-            self._check_size(session)
+            if session._phase < SENT:
+                # What cannot be sent raises before the end is written.
+                self._check_size(session)
             if not self._end_former():
                 return self._dropped(session)
+            if session._phase >= SENT:
+                return self._ended(session)
         if self.intent == RENEW and self.token and session._phase < SENT:
             return self._renew(session)
         self.late = False
@@ -408,7 +430,7 @@ class RevocableState(CookieState):
         except BaseException:
             self.metadata = former
             raise
-        return self._dropped(session) if gone else super().save(session)
+        return self._dropped(session) if gone else self._write(session, self.packed(session), int(time.time()))
 
     def _check_size(self, session: Session) -> None:
         if not self.is_empty(session):
@@ -424,6 +446,9 @@ class RevocableState(CookieState):
 
     def _dropped(self, session: Session) -> Outcome:
         logger.info("the session %s was ended by another request; its changes are dropped", self.metadata.get(SID))
+        return self._ended(session)
+
+    def _ended(self, session: Session) -> Outcome:
         self.token, self.payload = "", b""
         self.intent, self.gone = KEEP, True
         session._committed()

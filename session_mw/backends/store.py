@@ -22,7 +22,7 @@ from session_mw.backends.record_format import (
     read_head,
     split,
 )
-from session_mw.backends.revocations.entries import MICROSECONDS, read_mark
+from session_mw.backends.revocations.entries import read_mark
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
@@ -158,11 +158,23 @@ class StoreBackend:
         return state, data
 
     def info(self, key: str, record: Record, now: int) -> SessionInfo | None:
-        """What a list of a principal's sessions says of a record; None where no visitor could use it."""
+        """What a list of a principal's sessions says of a record; None where no visitor could use it.
+
+        Raises:
+            StoreError: It is not known whether all sessions were ended.
+        """
+        described = self.described(key, record, now)
+        if described is None or self.endings.has_ended_with_everyone(described[1]):
+            return None
+        return described[0]
+
+    def described(self, key: str, record: Record, now: int) -> tuple[SessionInfo, int] | None:
+        """What a record says of its session, and the mark of its beginning; None where it is too old, or not ours.
+
+        Whether all sessions have ended since is not asked.
+        """
         created, (sealed_head, sealed) = created_of(record), split(record)
         if created is None or record.expires <= now or not self.records.is_ours(key, sealed):
-            return None
-        if (created + 1) * MICROSECONDS <= self.endings.ledger.everyone:
             return None
         try:
             self.lifetimes.check_age(created, now)
@@ -171,7 +183,9 @@ class StoreBackend:
         listed = read_head(self.records.open_head(key, sealed_head))
         idle = listed.get(LIFETIME, self.lifetimes.idle)
         last_used = max(created, min(now, record.expires - idle))
-        return SessionInfo(key, created, last_used, listed.get(LABEL), BOUND in listed)
+        # Where the head does not tell, only the second is known in which it began.
+        mark = read_mark(listed.get(SINCE), created + 1)
+        return SessionInfo(key, created, last_used, listed.get(LABEL), BOUND in listed), mark
 
     def companion(self, key: str, record: Record) -> str | None:
         """The key of the record that ends with a session; None where there is none."""

@@ -108,7 +108,7 @@ class StoreState(KeptState[RecordBackend]):
 
     def found_several(self, keys: list[str]) -> None:
         """Be the state of a request with several authentic cookies, none of which is trusted."""
-        self.ambiguous, self._others = True, keys
+        self.may_have_duplicates, self._others = True, keys
 
     def came_late(self) -> None:
         """Be the state of a request whose id was changed meanwhile."""
@@ -152,6 +152,10 @@ class StoreState(KeptState[RecordBackend]):
     def may_save_late(self) -> bool:
         """Whether the visitor knows the session's id already, so that a change needs no cookie."""
         return bool(self.token)
+
+    def may_end_late(self) -> bool:
+        """Whether there is a record to delete, which needs no cookie."""
+        return bool(self.token or self._others)
 
     def save(self, session: Session) -> Outcome:
         """Write what has changed since the last call, or move the record's end.
@@ -243,7 +247,7 @@ class StoreState(KeptState[RecordBackend]):
             return self._create(session, self.packed(session), now)
         self.intent = KEEP
         session._committed()
-        return self.outcome(session, self.deletions(session, known != ""))
+        return self.outcome(session, self.deletion(session, known != ""))
 
     def _keep_alive(self, session: Session, now: int) -> Outcome:
         """Move the record's end, at most once in a tenth of the lifetime; re-encrypt it where an old key was used."""

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 
 from session_mw.commands.audit_chapter7 import judge_lifetimes, judge_sessions
 from session_mw.commands.audit_device import judge_device
-from session_mw.commands.audit_stores import judge_store
+from session_mw.commands.audit_stores import judge_revocations, judge_store
 from session_mw.commands.report import FAIL, OK, WARN, Finding
 from session_mw.secret_keys import is_weak, key_bytes
 from session_mw.settings import Settings
@@ -32,6 +32,7 @@ def audit(settings: Settings) -> list[Finding]:
         *judge_lifetimes(settings),
         *judge_sessions(settings),
         *judge_store(settings),
+        *judge_revocations(settings),
         *judge_device(settings),
         *_beside_flask(settings),
     ]

@@ -233,5 +233,6 @@ class RememberCookie:
             # One under another Domain or Path would come back.
             host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
             path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"
-            texts = [*cookie.delete_elsewhere(host, path, https), *texts]
+            behind_tls = "https" in environ.get("HTTP_X_FORWARDED_PROTO", "")
+            texts = [*cookie.delete_elsewhere(host, path, https, behind_tls=behind_tls), *texts]
         return texts

@@ -203,6 +203,9 @@ def test_the_url_may_come_from_the_environment(
         (["sessions", "42"], "which store? Give its URL, or set SESSION_MW_STORE"),
         (["end", "--all", "42"], "which store? Give its URL, or set SESSION_MW_STORE"),
         (["end", "sqlite:////no/such/s.db", "0" * 64], "there is no '/no/such/s.db'"),
+        (["sessions", "memory://", "42"], "only that one can see its sessions"),
+        (["end", "memory://", "--all", "42"], "only that one can see its sessions"),
+        (["inspect", "A" * 43, "--store", "memory://"], "only that one can see its sessions"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -217,7 +220,8 @@ def test_a_mistake_is_one_line(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["end", "{url}"], ["end"], ["end", "{url}", "0" * 64, "--all", "42"], ["sessions"]]
+    "arguments",
+    [["end", "{url}"], ["end"], ["end", "{url}", "0" * 64, "--all", "42"], ["sessions"], ["sessions", "{url}"]],
 )
 def test_arguments_that_do_not_fit_have_status_2(
     arguments: list[str], sqlite_url: str, capsys: pytest.CaptureFixture[str]

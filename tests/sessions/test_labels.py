@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 
 import pytest
 
@@ -384,7 +385,7 @@ def test_a_cookie_session_with_a_label_is_no_token_of_a_store():
     assert SessionManager(KEY, store="memory://").open({"HTTP_COOKIE": f"session={token}"}) == {}
 
 
-def test_a_readable_head_is_json_and_holds_label_and_lifetime_only(tmp_path):
+def test_a_readable_head_is_json_and_holds_label_lifetime_and_beginning_only(tmp_path):
     sessions = SessionManager(KEY, store=f"sqlite:///{tmp_path}/s.db")
     client = begun(sessions, PRINCIPAL, LABEL)
     client.do(lambda s: setattr(s, "lifetime", 60))
@@ -394,4 +395,6 @@ def test_a_readable_head_is_json_and_holds_label_and_lifetime_only(tmp_path):
         value for row in connection.execute("SELECT * FROM sessions") for value in row if isinstance(value, bytes)
     ]
     connection.close()
-    assert json.loads(data[17 : 17 + int(data[13:17])]) == {"_label": LABEL, "_lifetime": 60}
+    head = json.loads(data[17 : 17 + int(data[13:17])])
+    assert int(head.pop("_since"), 16) <= time.time() * 1e6
+    assert head == {"_label": LABEL, "_lifetime": 60}

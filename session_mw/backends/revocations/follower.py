@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -35,21 +36,18 @@ logger = logging.getLogger("session_mw")
 
 SECONDS_BETWEEN_LOOKS: Final = 1.0
 _STALE = 1.4
-_PATIENCE = 0.25
-"""Seconds for which a request waits for another's look where what is known is older than ``_STALE``."""
+_PATIENCE = 2.0
+"""Seconds for which a request waits for another's look where what is known is older than ``_STALE``.
+
+Within that time most stores have answered or failed; while they fail, nobody waits.
+"""
 _LONGEST_WAIT = 10.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
 _LOOKS = 8
 _MARKS = 1000
 
-
-class _Written:
-    """How often this process has written endings: another manager in it then looks at once."""
-
-    count = 0
-
-
-_written = _Written()
+_followers: list[weakref.ref[Revocations]] = []
+"""All of this process. A list changes in one step, so no lock is needed that a fork could copy."""
 
 
 class Revocations:
@@ -88,7 +86,9 @@ class Revocations:
         self._looks = 0
         self._last_mark = 0
         self._own_marks: dict[int, float] = {}
-        self._written = _written.count
+        # Whether another one of this process has written since the store was last asked.
+        self._is_behind = False
+        _followers.append(weakref.ref(self, _followers.remove))
 
     # What requests ask
 
@@ -116,9 +116,8 @@ class Revocations:
         """
         ticks = time.monotonic()
         known = self._own_marks.get(mark, -math.inf) if self._known is None else self._known[1]
-        written_here = self._written != _written.count
-        if written_here or ticks - known >= SECONDS_BETWEEN_LOOKS:
-            self.follow(exact=written_here)
+        if self._is_behind or ticks - known >= SECONDS_BETWEEN_LOOKS:
+            self.follow()
         return self.ledger.everyone > mark
 
     def is_late(self, digest: int) -> bool:
@@ -133,7 +132,9 @@ class Revocations:
         return self._last_mark
 
     def own_mark(self) -> int:
-        """The mark of a stored session that begins now."""
+        """The mark of a stored session that begins now: by the clock, and by what this process has ended."""
+        if self._is_behind:
+            self.follow_if_possible()
         mark = self.mark()
         if self._known is None and len(self._own_marks) < _MARKS:
             self._own_marks[mark] = time.monotonic()
@@ -223,33 +224,36 @@ class Revocations:
         except Exception as error:
             raise StoreError(f"the store failed: {type(error).__name__}") from error
 
-    def end_principal(self, principal: str, kept: Facts | None, companion: str | None) -> int:
+    def end_principal(self, principal: str, kept: Facts | None, companion: str | None) -> tuple[int, bool]:
         """End all sessions and companions that a principal has now, but one of each.
 
         Args:
+            principal: Whose they are.
             kept: The session's that goes on; None: none does, or it is not saved yet.
             companion: The name of the one that goes on.
 
         Returns:
-            The time of the ending, in microseconds: what has this mark is not touched by it.
+            The time of the ending, in microseconds: what has this mark is not touched by it. And whether the one
+            that is to be kept had not ended before.
 
         Raises:
             StoreError: It could not be written.
         """
-        digest, written = digest_of_principal(principal), 0
+        digest, written, lives = digest_of_principal(principal), 0, True
 
         def entries() -> list[Entry]:
-            nonlocal written
-            written, others = self._next_time(), list[int]()
+            nonlocal written, lives
+            written, others = self._next_time(), set[int]()
             facts = None if kept is None else kept._replace(id=self.ledger.latest_id(kept.id))
-            if facts is None or not self.ledger.has_ended(facts):
-                others += [] if facts is None else [facts.id]
-                others += [] if companion is None else [digest_of_companion(companion)]
+            lives = facts is None or not self.ledger.has_ended(facts)
+            if lives:
+                others |= {NO_DIGEST if facts is None else facts.id}
+                others |= {NO_DIGEST if companion is None else digest_of_companion(companion)}
             expires = self._after(self._longest())
-            return [Entry(PRINCIPAL, digest, written, expires, other) for other in others or [NO_DIGEST]]
+            return [Entry(PRINCIPAL, digest, written, expires, other) for other in others - {NO_DIGEST} or [NO_DIGEST]]
 
         self.append(entries)
-        return written
+        return written, lives
 
     def end_everyone(self) -> None:
         """End all sessions that there are.
@@ -302,9 +306,14 @@ class Revocations:
             raise StoreError(f"the store failed: {type(error).__name__}") from error
         if written is None:
             return False
-        _written.count += 1
+        tell_others(self, self._journal.key)
         self._take(written)
         return True
+
+    def fall_behind(self, key: str) -> None:
+        """Ask the store before the next answer: another one of this process has written the endings at ``key``."""
+        if key == self._journal.key:
+            self._is_behind, self.fresh_until = True, 0.0
 
     def _longest(self) -> int:
         # No absolute lifetime bounds companions: a device is remembered for longer than its sessions last.
@@ -330,7 +339,7 @@ class Revocations:
         age = self._age(self._known)
         if self._age(self._failed) < SECONDS_BETWEEN_LOOKS and age <= self._max_age:
             return
-        wait = _PATIENCE if age > _STALE and self._failure is None else 0.0
+        wait = _PATIENCE if (age > _STALE or self._is_behind) and self._failure is None else 0.0
         try:
             self._looked(wait=_LONGEST_WAIT if age > self._max_age else wait, exact=exact)
         except StoreError as error:
@@ -352,7 +361,7 @@ class Revocations:
             if self._looks != looks and self._failure is not None:
                 # The one that was waited for has failed; others that waited are not to wait for the store too.
                 raise StoreError(str(self._failure)) from self._failure
-            if not exact and self._age(self._known) < SECONDS_BETWEEN_LOOKS:
+            if not exact and not self._is_behind and self._age(self._known) < SECONDS_BETWEEN_LOOKS:
                 return None
             return self._look()
         finally:
@@ -360,17 +369,21 @@ class Revocations:
 
     def _look(self) -> tuple[Record | None, Head]:
         """Ask the store what has ended, and know it; this thread holds the lock."""
-        started, written = (time.time(), time.monotonic()), _written.count
+        started, was_behind = (time.time(), time.monotonic()), self._is_behind
+        self._is_behind = False
         try:
             record, head = self._load()
-        except StoreError as error:
-            self._failed, self._failure = (time.time(), time.monotonic()), error
+        except BaseException as error:
+            self._is_behind |= was_behind
+            if isinstance(error, StoreError):
+                self._failed, self._failure = (time.time(), time.monotonic()), error
             raise
         finally:
             self._looks += 1
-        self._known, self._written = started, written
+        self._known = started
         self._failed = self._failure = None
-        self.fresh_from, self.fresh_until = started[0], started[0] + SECONDS_BETWEEN_LOOKS
+        if not self._is_behind:
+            self.fresh_from, self.fresh_until = started[0], started[0] + SECONDS_BETWEEN_LOOKS
         return (record, head) if not self.ledger.lost else self._write_again(record, head)
 
     def _load(self) -> tuple[Record | None, Head]:
@@ -426,6 +439,14 @@ class Revocations:
         self._warned = time.monotonic()
         problem = "the store does not say which sessions have ended; what is known holds for %d s"
         logger.warning(problem, self._max_age, exc_info=error)
+
+
+def tell_others(writer: Revocations, key: str) -> None:
+    """Tell all others of this process that one has written the endings at ``key``."""
+    for reference in [*_followers]:
+        other = reference()
+        if other is not None and other is not writer:
+            other.fall_behind(key)
 
 
 class _BusyError(StoreError):
