@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -21,6 +21,7 @@ from session_mw.middleware import middleware_in
 from session_mw.session import NullSession, Session
 from session_mw.settings import normalized_path
 from session_mw.state import VARIES
+from session_mw.stores.fork import PerProcess
 
 if TYPE_CHECKING:
     from typing import Self
@@ -66,7 +67,7 @@ class FlaskSessions(SessionInterface):
         self.environ_key = environ_key
         self._config: Mapping[str, Any] | None = None
         self._made: WeakKeyDictionary[Flask, tuple[dict[str, Any], SessionManager]] = WeakKeyDictionary()
-        self._making = Lock()
+        self._making = PerProcess(threading.RLock)
 
     @classmethod
     def from_app_config(cls, app: Flask, *, environ_key: str = "session") -> Self:
@@ -167,7 +168,7 @@ class FlaskSessions(SessionInterface):
             # A subclass of Flask may have the key as an attribute instead of in its config.
             settings.setdefault("secret_key", app.secret_key)
         # Two threads must not make two managers: a store in memory would be two stores.
-        with self._making:
+        with self._making.get():
             made = self._made.get(app)
             if made is None or made[0] != settings:
                 made = self._made[app] = settings, ConfiguredManager(**settings)

@@ -194,40 +194,48 @@ class StoreState(KeptState[RecordBackend]):
         if record is not None and self._replace(payload, self.metadata, now, record):
             return self._updated(session, payload, now)
         tries = Tries()
-        with tries.turn(self.key):
-            while (record := self._catch_up(session, now)) is not None:
-                payload = self.packed(session)
-                if self._replace(payload, self.metadata, now, record):
-                    return self._updated(session, payload, now)
-                tries.pause()
+        return tries.in_turn(self.key, lambda: self._update_newer(session, now, tries))
+
+    def _update_newer(self, session: Session, now: int, tries: Tries) -> Outcome:
+        while (record := self._catch_up(session, now)) is not None:
+            payload = self.packed(session)
+            if self._replace(payload, self.metadata, now, record):
+                return self._updated(session, payload, now)
+            tries.pause()
         return self._dropped(session)
 
     def _renew(self, session: Session, now: int) -> Outcome:
-        store, old_key = self._backend.store, self.key
         tries = Tries()
-        with tries.turn(old_key):
-            while (record := self.record or self._catch_up(session, now)) is not None:
-                payload = self.packed(session)
-                token, key = self._new_record(payload, now)
-                try:
-                    # The marker stays in the principal's index until it expires, so that a parallel
-                    # end_all() lists again and finds the new record.
-                    ended = store.update(old_key, marker(now), MARKER_TTL, record.version, **self._index(self.metadata))
-                except StoreError:
-                    # Keys may be on different hosts: the new one's can be up while the old one's is down.
-                    self._delete_quietly(key)
-                    raise
-                if ended:
-                    self._saved(session, token, key, payload)
-                    return self._tell(session, now)
-                store.delete(key)
-                self.record = None
-                tries.pause()
+        renewed = tries.in_turn(self.key, lambda: self._move_to_new_id(session, now, tries))
+        if renewed is not None:
+            return renewed
         if self._succeeds:
             # Two log-ins at once, a double click say: the browser may have dropped the other's answer.
             self._forget()
             return self._create(session, self.packed(session), now)
         return self._dropped(session)
+
+    def _move_to_new_id(self, session: Session, now: int, tries: Tries) -> Outcome | None:
+        """The two steps of a new id; None where the old record is gone."""
+        store, old_key = self._backend.store, self.key
+        while (record := self.record or self._catch_up(session, now)) is not None:
+            payload = self.packed(session)
+            token, key = self._new_record(payload, now)
+            try:
+                # The marker stays in the principal's index until it expires, so that a parallel
+                # end_all() lists again and finds the new record.
+                ended = store.update(old_key, marker(now), MARKER_TTL, record.version, **self._index(self.metadata))
+            except StoreError:
+                # Keys may be on different hosts: the new one's can be up while the old one's is down.
+                self._delete_quietly(key)
+                raise
+            if ended:
+                self._saved(session, token, key, payload)
+                return self._tell(session, now)
+            store.delete(key)
+            self.record = None
+            tries.pause()
+        return None
 
     def _end(self, session: Session, now: int) -> Outcome:
         known = self.key

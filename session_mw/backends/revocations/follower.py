@@ -30,7 +30,8 @@ from session_mw.backends.revocations.ledger import Ledger
 from session_mw.exceptions import StoreError
 from session_mw.protocols import Record, Store
 from session_mw.state import MAX_OWN_LIFETIME
-from session_mw.stores.fork import PerProcess, release
+from session_mw.stores.fork import PerProcess
+from session_mw.stores.locks import run_holding
 
 logger = logging.getLogger("session_mw")
 
@@ -45,6 +46,8 @@ _LONGEST_WAIT = 10.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
 _LOOKS = 8
 _MARKS = 1000
+_BUSY_LOOKING = "another request is asking the store which sessions have ended"
+_BUSY_WRITING = "which sessions have ended could not be written: others were busy for too long"
 
 _followers: list[weakref.ref[Revocations]] = []
 """All of this process. A list changes in one step, so no lock is needed that a fork could copy."""
@@ -278,24 +281,21 @@ class Revocations:
         Raises:
             StoreError: They could not be written.
         """
+        run_holding(self._locks.get(), _LONGEST_WAIT, _BUSY_WRITING, lambda: self._append(entries, begin))
+
+    def _append(self, entries: Callable[[], list[Entry]], begin: bool) -> None:
         tries = Tries()
-        lock = self._locks.get()
-        try:
-            if not lock.acquire(timeout=_LONGEST_WAIT):
-                raise StoreError("which sessions have ended could not be written: others were busy for too long")
-            while True:
-                record, head = self._look()
-                new = entries()
-                if not new and not (begin and record is None):
-                    return
-                if record is None:
-                    # Later than all marks of sessions, also where the store was emptied.
-                    head = head._replace(newest=max(head.newest, self.mark()))
-                if self._write(record, head, new):
-                    return
-                tries.pause()
-        finally:
-            release(lock)
+        while True:
+            record, head = self._look()
+            new = entries()
+            if not new and not (begin and record is None):
+                return
+            if record is None:
+                # Later than all marks of sessions, also where the store was emptied.
+                head = head._replace(newest=max(head.newest, self.mark()))
+            if self._write(record, head, new):
+                return
+            tries.pause()
 
     def _write(self, record: Record | None, head: Head, new: list[Entry]) -> bool:
         try:
@@ -354,18 +354,17 @@ class Revocations:
             wait: Seconds to wait for the other thread.
             exact: Whether the answer of another thread, which may have asked before, is not enough.
         """
-        looks, lock = self._looks, self._locks.get()
-        try:
-            if not lock.acquire(timeout=wait):
-                raise _BusyError("another request is asking the store which sessions have ended")
+        looks = self._looks
+
+        def look() -> tuple[Record | None, Head] | None:
             if self._looks != looks and self._failure is not None:
                 # The one that was waited for has failed; others that waited are not to wait for the store too.
                 raise StoreError(str(self._failure)) from self._failure
             if not exact and not self._is_behind and self._age(self._known) < SECONDS_BETWEEN_LOOKS:
                 return None
             return self._look()
-        finally:
-            release(lock)
+
+        return run_holding(self._locks.get(), wait, _BUSY_LOOKING, look, _BusyError)
 
     def _look(self) -> tuple[Record | None, Head]:
         """Ask the store what has ended, and know it; this thread holds the lock."""
