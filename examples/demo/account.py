@@ -103,7 +103,12 @@ class Account:
         state = "fresh" if login.is_fresh else "brought-back"
         messages = pop_flashes(session)
         content = fill(
-            "account", name=login.user_id, label=session.label, freshness=fill(state), devices=self._devices(session)
+            "account",
+            name=login.user_id,
+            label=session.label,
+            freshness=fill(state),
+            devices=self._devices(session),
+            binding=fill(self._binding(session)),
         )
         return page("Your account", content, here="/account", messages=messages)
 
@@ -158,6 +163,11 @@ class Account:
         response.status = 403 if is_wrong else 200
         return response
 
+    def _binding(self, session: Session) -> str:
+        if not self.sessions.settings.device_bound:
+            return "no-binding"
+        return "bound" if session.device_bound else "not-bound"
+
     def _devices(self, session: Session) -> Html:
         """The list, and the button for all of them, as far as the sessions can be listed and ended."""
         try:
@@ -172,7 +182,12 @@ class Account:
 def _row(info: SessionInfo, session: Session) -> Html:
     action = fill("this-device") if info.id == session.id else fill("end-device", id=info.id, label=info.label)
     return fill(
-        "device", label=info.label or "unnamed", created=_when(info.created), used=_when(info.last_used), action=action
+        "device",
+        label=info.label or "unnamed",
+        created=_when(info.created),
+        used=_when(info.last_used),
+        bound=fill("bound-device") if info.device_bound else "",
+        action=action,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
+from examples.demo import tls
 from examples.demo.pages import no_flask
 from examples.demo.routing import App
 from session_mw import ConfigurationError, SessionManager
@@ -26,8 +27,16 @@ def run(wrap: Callable[[SessionManager, App], App], description: str) -> None:
         "--revocations", metavar="URL", help="keep sessions in cookies, and here which have ended: sqlite:///ended.db"
     )
     parser.add_argument("--encrypt", action="store_true", help="encrypt the cookie, or what the store holds")
+    parser.add_argument(
+        "--tls", metavar="FILE", help="serve https: a PEM file with a private key and its certificate for localhost"
+    )
+    parser.add_argument(
+        "--device-bound", action="store_true", help="bind sessions to the device, in Chrome and Edge; with --tls"
+    )
     parser.add_argument("--flask", action="store_true", help="mount a Flask application beside, on the same session")
     options = parser.parse_args()
+    if options.device_bound and not options.tls:
+        parser.exit(2, f"{parser.prog}: error: browsers bind sessions over https only: --device-bound --tls FILE\n")
     secret_key = os.environ.get("SECRET_KEY")
     if not secret_key:
         print("SECRET_KEY is not set: using a random key, so cookie sessions end with this process.", flush=True)
@@ -35,7 +44,7 @@ def run(wrap: Callable[[SessionManager, App], App], description: str) -> None:
         with _without_warnings():
             app = wrap(_manager(secret_key or generate(), options), _flask() if options.flask else no_flask)
         logging.basicConfig(level=logging.INFO)
-        _serve(app, options.host, options.port)
+        _serve(app, options.host, options.port, options.tls)
     except (ConfigurationError, OSError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
 
@@ -59,6 +68,7 @@ def _manager(secret_key: str, options: argparse.Namespace) -> SessionManager:
         revocations=options.revocations,
         encrypt=options.encrypt and options.store is None,
         store_encryption=options.encrypt and options.store is not None,
+        device_bound=options.device_bound,
     )
 
 
@@ -71,13 +81,18 @@ def _flask() -> App:
     return app
 
 
-def _serve(app: App, host: str, port: int) -> None:
+def _serve(app: App, host: str, port: int, pem: str | None) -> None:
     try:
         waitress = import_module("waitress")
     except ImportError:
         raise ConfigurationError("waitress is missing; python -m pip install -e '.[demo]'") from None
     try:
-        waitress.serve(app, host=host, port=port)
+        if pem is None:
+            waitress.serve(app, host=host, port=port)
+        else:
+            tls.serve(app, host, port, pem)
+    except ConfigurationError:
+        raise
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise ConfigurationError(f"nothing can listen at {host}, port {port}: {error.strerror}") from error

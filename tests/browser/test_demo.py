@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from support.axe import Axe
+from support.certificates import make_trusted
 from support.demo import running_demo
 from support.services import wait_until
 from support.tokens import KEY
-from support.webdriver import Browser
+from support.webdriver import BINDS_SESSIONS, Browser
 
 pytestmark = pytest.mark.heavy
 
@@ -190,3 +191,17 @@ def test_sessions_in_cookies_are_explained_too(browser: Browser, tmp_path: Path)
         press(browser, "/break/overfill", "413 Content Too Large")
         browser.get(f"{demo.url}/flask/")
         assert "--flask" in browser.text
+
+
+def test_chromium_binds_the_session_to_the_device(tmp_path: Path) -> None:
+    pytest.importorskip("jwt")
+    certificate, home = make_trusted(tmp_path, "demo.test")
+    options = ["--store", "sqlite:///demo.db", "--tls", str(certificate), "--device-bound"]
+    with (
+        running_demo(tmp_path, *options, SECRET_KEY=KEY) as demo,
+        closing(Browser(BINDS_SESSIONS, home=home)) as browser,
+    ):
+        site = f"https://demo.test:{demo.port}"
+        log_in(browser, site)
+        wait_until(lambda: "bound to its key" in browser.get(f"{site}/account"), "the session is not bound")
+        assert "This session is bound to this device" in browser.text

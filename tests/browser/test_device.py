@@ -20,12 +20,10 @@ from support.device import BindingBrowser
 from support.services import wait_until
 from support.tls_server import https
 from support.tokens import KEY
-from support.webdriver import Browser
+from support.webdriver import BINDS_SESSIONS, Browser
 
 pytestmark = pytest.mark.heavy
 
-FEATURES = "--enable-features=DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting"
-"""Linux has no other keys that a test could use."""
 HOST, ELSEWHERE = "app.example.test", "www.other.test"
 NAME, PROOF = "__Host-session", "__Host-session-proof"
 
@@ -99,7 +97,7 @@ def served(certificate: Path, **settings: Any) -> Iterator[Site]:
 
 @contextmanager
 def chromium(home: Path) -> Iterator[Browser]:
-    browser = Browser(FEATURES, home=home)
+    browser = Browser(BINDS_SESSIONS, home=home)
     try:
         yield browser
     finally:

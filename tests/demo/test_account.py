@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from session_mw import MemoryStore
 from session_mw.csrf import CSRF_KEY
 from support.demo import Site, form_to, heading, log_in, press
 
@@ -169,7 +170,7 @@ def test_log_out_everywhere_ends_every_device_and_forgets_it(settings):
 )
 def test_a_page_says_which_option_gives_what_it_lacks(settings, notes):
     page = Site(**settings).logged_in().get("/account")
-    assert [note.code.text for note in page.html.select(".note")] == notes
+    assert [note.code.text for note in page.html.select("[aria-labelledby=devices] .note")] == notes
     assert ("/account/everywhere" in page) is (len(notes) < 2)
 
 
@@ -202,3 +203,11 @@ def test_forms_that_come_after_the_log_out_are_refused_with_a_page(site):
     answer = form_to(page, "/account/label").submit(status=401)
     assert heading(answer) == "401 Unauthorized"
     assert answer.headers["WWW-Authenticate"] == "Cookie"
+
+
+@pytest.mark.parametrize("settings", [{}, {"store": MemoryStore()}], ids=["cookie", "store"])
+def test_the_page_says_whether_the_session_is_bound_to_the_device(settings):
+    assert "--device-bound" in Site(**settings).logged_in().get("/account").text
+    pytest.importorskip("jwt")
+    bound = Site(device_bound=True, **settings)
+    assert "not bound to this device yet" in bound.logged_in(**{"wsgi.url_scheme": "https"}).get("/account").text

@@ -144,3 +144,18 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(refuse, monkeyp
     said = refuse(*options)
     assert said.count("\n") == 1
     assert said.endswith(f"python -m pip install -e '.[{extra}]'\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--device-bound"], "--device-bound --tls FILE"),
+        (["--tls", "/no/such.pem"], "/no/such.pem: No such file or directory"),
+        (["--tls", __file__], "a PEM file with a private key and its certificate"),
+        (["--tls", __file__, "--host", "0.0.0.0"], "this machine only"),
+    ],
+)
+def test_https_that_cannot_be_had_is_told_in_one_line(refuse, options, words):
+    said = refuse(*options)
+    assert re.fullmatch(r"demo_app\.py: error: .*\n", said)
+    assert words in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -80,9 +81,12 @@ def heading(page: Any) -> str:
     return str(text.text)
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, *, by_tls: bool) -> bool:
     with contextlib.suppress(OSError):
-        sockets.ask(port, "/style.css", method="HEAD")
+        if by_tls:
+            socket.create_connection((services.HOST, port)).close()
+        else:
+            sockets.ask(port, "/style.css", method="HEAD")
         return True
     return False
 
@@ -105,12 +109,14 @@ def failing_demo(directory: Path, *options: str) -> str:
 @contextlib.contextmanager
 def running_demo(directory: Path, *options: str, **environment: str) -> Iterator[RunningDemo]:
     """``python demo_app.py``; yields a client once it answers, with what it has printed in ``log``."""
-    port, log = services.free_port(), directory / "demo.log"
+    port, log, by_tls = services.free_port(), directory / "demo.log", "--tls" in options
     command = _command(["--port", str(port), *options], environment)
     with log.open("wb") as output:
         process = subprocess.Popen(**command, cwd=directory, stdout=output, stderr=output)
     try:
-        services.wait_until(lambda: process.poll() is not None or _answers(port), "the demo does not answer")
+        services.wait_until(
+            lambda: process.poll() is not None or _answers(port, by_tls=by_tls), "the demo does not answer"
+        )
         assert process.poll() is None, log.read_text()
         yield RunningDemo(port, log)
     finally:

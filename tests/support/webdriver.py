@@ -15,6 +15,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from support.services import HOST, free_port, missing, wait_until
 
+BINDS_SESSIONS = "--enable-features=DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting"
+"""Has Chromium bind sessions to keys. Linux has no other keys that a test could use."""
+
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _ARGUMENTS = [
     "--headless",
