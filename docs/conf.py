@@ -82,7 +82,7 @@ def read_source(app: Any, docname: str, source: list[str]) -> None:
     folder = (ROOT / "docs" / docname).parent
     if docname in WHOLE:
         app.env.note_dependency(str(ROOT / WHOLE[docname]))
-        toctrees = _TOCTREE.findall(_without_missing(source[0]))
+        toctrees = _TOCTREE.findall(source[0])
         folder = ROOT
         source[0] = "\n\n".join([(ROOT / WHOLE[docname]).read_text(encoding="utf-8"), *toctrees])
     elif docname == "decisions/README":
@@ -90,13 +90,6 @@ def read_source(app: Any, docname: str, source: list[str]) -> None:
         source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\n[0-9]*\n```\n"
     here = ROOT / "docs" / docname
     source[0] = _LINK.sub(lambda link: link[1] + _moved(folder, here.parent, link[2]), source[0])
-
-
-def _without_missing(text: str) -> str:
-    for page in SOON:
-        if not (ROOT / "docs" / f"{page}.md").exists():
-            text = text.replace(f"\n{page}\n", "\n")
-    return text
 
 
 def _moved(folder: Path, here: Path, target: str) -> str:
