@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 
-from session_mw import CookieTooLarge, SessionManager, SessionMiddleware
+from session_mw import CookieTooLarge, MemoryStore, SessionManager, SessionMiddleware
 from support.wsgi import KEY, OTHER_KEY, environ_of, page, token_of, visit
 
 PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
@@ -34,6 +34,12 @@ def cookie_of(reason, clock):
             return cookie, {}
         case "unknown":
             return "session=" + "A" * 43, {"store": "memory://"}
+        case "ended":
+            store = MemoryStore()
+            SessionManager(KEY, revocations=store).end_everyone()
+            return cookie, {"revocations": store}
+        case "too_many":
+            return "; ".join(f"session={token_of({'a': n})}" for n in range(9)), {}
         case "ambiguous":
             return f"{cookie}; session={token_of({'a': 2})}", {}
         case "bad_payload":
@@ -57,7 +63,7 @@ def test_a_reason_is_logged_at_the_level_that_the_page_says(reason, level, clock
 
 def test_the_page_has_all_reasons():
     assert [reason for reason, _ in ROWS] == (
-        "bad_signature malformed expired future unknown ambiguous bad_payload".split()
+        "bad_signature malformed expired future unknown ended too_many ambiguous bad_payload".split()
     )
 
 
