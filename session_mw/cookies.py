@@ -18,6 +18,8 @@ MAX_HEADER = 64 * 1024
 MAX_COOKIE = 4096
 MAX_CANDIDATES = 8
 MAX_DELETIONS = 16
+MAX_KNOWN = 256
+"""Headers that are remembered at most, of at most ``MAX_COOKIE`` characters."""
 MAX_ATTRIBUTE = 1024
 """Browsers ignore a longer Path (RFC 6265bis §5.6)."""
 
@@ -63,15 +65,32 @@ class SessionCookie:
         self._other_kind = _attributes(True, httponly, samesite, not partitioned)
         self._tails = {https: self._scope(domain, path) + rest for https, rest in self._attributes.items()}
         self._date = (-1, "")
+        self._known: dict[str, list[str]] | None = None
+
+    def remember_headers(self) -> None:
+        """Remember what is in headers: where another cookie has the name in its own, looking takes longer."""
+        self._known = {}
 
     def values(self, header: str) -> list[str]:
         """The distinct values of the cookie in a Cookie header, in its order; none where it is longer than 64 KiB."""
         if len(header) > MAX_HEADER:
             return []
+        if self._known is not None:
+            return self._remembered(header, self._known)
         if ";" in header:
             return self._of_pairs(header)
         name, _, value = header.partition("=")
         return [_unquoted(value)] if name.strip(" \t") == self.name else []
+
+    def _remembered(self, header: str, known: dict[str, list[str]]) -> list[str]:
+        values = known.get(header)
+        if values is None:
+            values = self._several(header)
+            if len(known) >= MAX_KNOWN:
+                known.clear()
+            if len(header) <= MAX_COOKIE:
+                known[header] = values
+        return values
 
     def _of_pairs(self, header: str) -> list[str]:
         before, head, after = header.partition(self.head)
@@ -102,6 +121,14 @@ class SessionCookie:
         if expires is None:
             return f"{self.head}{value}{self._tails[https]}"
         return f"{self.head}{value}; Expires={self._http_date(expires)}{self._tails[https]}"
+
+    def set_for(self, value: str, https: bool, seconds: int) -> str:
+        """As :meth:`set`, for so many seconds by the browser's own clock, whatever that says."""
+        return f"{self.head}{value}; Max-Age={seconds}{self._tails[https]}"
+
+    def attributes(self, https: bool) -> str:
+        """The cookie's attributes, but for its end, as Set-Cookie has them."""
+        return self._tails[https].removeprefix("; ")
 
     def delete(self, https: bool) -> str:
         """The Set-Cookie header's text that makes the browser drop the cookie."""

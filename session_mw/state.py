@@ -47,11 +47,13 @@ MAX_LABEL: Final = 200
 
 # Keys of the metadata.
 COMPANION: Final = "_companion"
-"""The store's key of another record that ends with the session."""
+"""The name of a record that ends with the session, and the session with it: see ``companion_key``."""
 CREATED: Final = "_created"
 LABEL: Final = "_label"
 LIFETIME: Final = "_lifetime"
 PRINCIPAL: Final = "_principal"
+SIGNER: Final = "_signer"
+"""A name for the session, of 16 characters; once it is bound to a device, a dot and the device's key follow."""
 SID: Final = "_sid"
 """The id of a session in a cookie, where it is remembered which have ended."""
 SINCE: Final = "_since"
@@ -66,19 +68,28 @@ class Outcome:
         headers: The headers to add: none, ``Vary``, or ``Vary`` and ``Set-Cookie``.
         refresh_only: Whether the cookie only says again what the browser knows, with a later end. It is left
             out of a response that is for shared caches.
+        offers: Headers for this visitor's browser, which are left out there too.
     """
 
-    __slots__ = ("headers", "refresh_only")
+    __slots__ = ("headers", "offers", "refresh_only")
 
-    def __init__(self, headers: tuple[Header, ...], refresh_only: bool = False) -> None:
+    def __init__(
+        self, headers: tuple[Header, ...], refresh_only: bool = False, offers: tuple[Header, ...] = ()
+    ) -> None:
         self.headers = headers
         self.refresh_only = refresh_only
+        self.offers = offers
 
 
 SILENT: Final = Outcome(())
 """Nothing depends on the session."""
 VARIES: Final = Outcome((VARY,))
 """The response depends on the session, and the browser need not be told anything."""
+
+
+def is_bound(metadata: Mapping[str, Any]) -> bool:
+    """Whether a session with these metadata is bound to a device's key."""
+    return "." in metadata.get(SIGNER, "")
 
 
 def told(cookies: list[str], refresh_only: bool = False) -> Outcome:
@@ -133,6 +144,11 @@ class SessionState:
         """What a list of the user's sessions calls it."""
         label: str | None = self.metadata.get(LABEL)
         return label
+
+    @property
+    def device_bound(self) -> bool:
+        """Whether it is bound to a device's key."""
+        return is_bound(self.metadata)
 
     def set_metadata(self, key: str, value: Any) -> None:
         """Keep a value beside the data; None removes it."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -16,11 +16,12 @@ from werkzeug.datastructures import Headers
 from session_mw.config import settings_from_mapping
 from session_mw.exceptions import ConfigurationError, StoreError, kind_of
 from session_mw.headers import with_session_headers
-from session_mw.manager import SessionManager, is_open, manager_of
+from session_mw.manager import SessionManager, check_works_alone, is_open, manager_of
 from session_mw.middleware import middleware_in
 from session_mw.session import NullSession, Session
 from session_mw.settings import normalized_path
 from session_mw.state import VARIES
+from session_mw.stores.fork import PerProcess
 
 if TYPE_CHECKING:
     from typing import Self
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 # The attribute of a request that keeps the manager that opened its session here; None: the middleware opened it, and
 # commits it. It is not a key of the environ, which an application passes on to another that it calls.
 _OPENED_BY = "session_mw_opened_by"
+
+_IN_FRONT = "app.wsgi_app = SessionMiddleware(app.wsgi_app, ...), with the settings there, and FlaskSessions() for app"
 
 # Extensions ask isinstance(session, SessionMixin) before they use Flask's attributes.
 SessionMixin.register(Session)
@@ -64,7 +67,7 @@ class FlaskSessions(SessionInterface):
         self.environ_key = environ_key
         self._config: Mapping[str, Any] | None = None
         self._made: WeakKeyDictionary[Flask, tuple[dict[str, Any], SessionManager]] = WeakKeyDictionary()
-        self._making = Lock()
+        self._making = PerProcess(threading.RLock)
 
     @classmethod
     def from_app_config(cls, app: Flask, *, environ_key: str = "session") -> Self:
@@ -87,15 +90,23 @@ class FlaskSessions(SessionInterface):
         """
         if not isinstance(app, Flask):
             raise ConfigurationError(f"init_app takes a Flask application, not {kind_of(app)}")
-        self.manager_for(app)
+        sessions = self.manager_for(app)
+        if self.sessions is None and middleware_in(app.wsgi_app, self.environ_key) is None:
+            check_works_alone(sessions, _IN_FRONT)
         app.session_interface = self
 
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
-        """The request's session; None where there is no secret key and no store."""
+        """The request's session; None where there is no secret key and no store.
+
+        Raises:
+            ConfigurationError: The settings need ``SessionMiddleware`` in front, and it is not there.
+        """
         session = request.environ.get(self.environ_key)
         sessions = None
         if not isinstance(session, Session):
             sessions = self.manager_for(app)
+            if sessions.guard is not None and middleware_in(app.wsgi_app, self.environ_key) is None:
+                check_works_alone(sessions, _IN_FRONT)
         elif not is_open(session):
             # Flask-SocketIO serves its events with the environ of a request that is over.
             sessions = manager_of(session)
@@ -157,7 +168,7 @@ class FlaskSessions(SessionInterface):
             # A subclass of Flask may have the key as an attribute instead of in its config.
             settings.setdefault("secret_key", app.secret_key)
         # Two threads must not make two managers: a store in memory would be two stores.
-        with self._making:
+        with self._making.get():
             made = self._made.get(app)
             if made is None or made[0] != settings:
                 made = self._made[app] = settings, ConfiguredManager(**settings)

@@ -10,16 +10,21 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 
 from session_mw.exceptions import StoreError
-from session_mw.stores.fork import PerProcess, release
+from session_mw.stores.fork import PerProcess
+from session_mw.stores.locks import run_holding
+
+T = TypeVar("T")
 
 SECONDS_FOR_TRIES = 5.0
 _LONGEST_PAUSE = 0.002
 _COURTESY = 0.05
 _STRIPES = 64
+_USED_UP = f"the session kept changing for {SECONDS_FOR_TRIES:g} s while it was saved; try again"
 
 
 class _Turn:
@@ -41,10 +46,8 @@ def give_way(key: str) -> None:
     """Wait a moment for another thread that tries again to save the session under ``key``: it was overtaken before."""
     turn = _turns.get().get(_stripe(key))
     if turn is not None and turn.ends > time.monotonic():
-        try:
-            turn.lock.acquire(timeout=_COURTESY)
-        finally:
-            release(turn.lock)
+        with suppress(StoreError):
+            run_holding(turn.lock, _COURTESY, _USED_UP, lambda: None)
 
 
 def _stripe(key: str) -> int:
@@ -57,28 +60,23 @@ class Tries:
     def __init__(self) -> None:
         self._end = time.monotonic() + SECONDS_FOR_TRIES
 
-    @contextmanager
-    def turn(self, key: str) -> Iterator[None]:
-        """Wait until no other thread tries again to save the session under ``key``.
-
-        An exception that is set in a thread from outside can keep its turn from being given back. So a turn is void
-        when its holder's budget has ended, and whoever has waited for all of its own makes place for a new one.
+    def in_turn(self, key: str, work: Callable[[], T]) -> T:
+        """Call ``work`` when no other thread tries again to save the session under ``key``.
 
         Raises:
             StoreError: The budget is used up.
         """
         turns, stripe = _turns.get(), _stripe(key)
         turn = turns.get(stripe) or turns.setdefault(stripe, _Turn())
-        try:
-            if not turn.lock.acquire(timeout=max(0.0, self._end - time.monotonic())):
-                if turns.get(stripe) is turn:
-                    turns.pop(stripe, None)
-                raise self._used_up()
+
+        def alone() -> T:
             turn.ends = self._end
-            yield
-        finally:
-            if release(turn.lock):
+            try:
+                return work()
+            finally:
                 turn.ends = 0.0
+
+        return run_holding(turn.lock, max(0.0, self._end - time.monotonic()), _USED_UP, alone)
 
     def pause(self) -> None:
         """Wait a moment of random length: another process has got ahead.
@@ -87,9 +85,5 @@ class Tries:
             StoreError: The budget is used up.
         """
         if time.monotonic() > self._end:
-            raise self._used_up()
+            raise StoreError(_USED_UP)
         time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311 (spreads load, keeps no secret)
-
-    @staticmethod
-    def _used_up() -> StoreError:
-        return StoreError(f"the session kept changing for {SECONDS_FOR_TRIES:g} s while it was saved; try again")

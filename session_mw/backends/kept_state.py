@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from session_mw.backends.payload import is_as_read, pack, unpack
@@ -10,6 +10,7 @@ from session_mw.cookies import SessionCookie
 from session_mw.exceptions import NotSerializable
 from session_mw.lazy_dict import UNCHANGED, WRITTEN
 from session_mw.protocols import Serializer
+from session_mw.rejections import RejectionLog
 from session_mw.session import Session
 from session_mw.state import CREATED, END, KEEP, NO_METADATA, VARIES, Outcome, SessionState, told
 
@@ -24,6 +25,42 @@ class KeepingBackend(Protocol):
 _Backend = TypeVar("_Backend", bound=KeepingBackend)
 
 
+class Guard(Protocol):
+    """What may reject authentic sessions, and asks more of a response than the sessions do."""
+
+    def admits(
+        self,
+        session: Session,
+        state: KeptState[Any],
+        rejections: RejectionLog,
+        logged: set[str] | None = None,
+    ) -> bool:
+        """Whether the request may have the session; a line in the log says why not."""
+
+    def admits_unread(self, session: Session, payload: bytes) -> bool:
+        """Whether it is known already that the request may have the session with this payload."""
+
+    def name_of(self, state: KeptState[Any]) -> str:
+        """The name of a session that is somebody's: what it is bound by."""
+
+    def was_under_way(self, session: Session, name: str, bound_at: int) -> bool:
+        """Whether the request may have been sent before its session was bound, at a Unix time a moment ago."""
+
+    def save(self, session: Session, state: SessionState) -> Outcome:
+        """Call ``state.save``, and say what is asked of the response.
+
+        Raises:
+            NotSerializable: As from :meth:`.SessionState.save`, like all others.
+        """
+
+    def serve(self, sessions: Any) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes] | None]:
+        """What a middleware calls first in each request; None: the request is the application's.
+
+        Args:
+            sessions: The middleware's manager.
+        """
+
+
 class KeptState(SessionState, Generic[_Backend]):
     """What a cookie's and a stored session have in common.
 
@@ -33,9 +70,11 @@ class KeptState(SessionState, Generic[_Backend]):
         permanent: Whether the saved session is permanent.
         may_have_duplicates: Whether the browser may keep others beside the next cookie that is sent, which then have to
             go: several authentic ones came, or the session ends and its cookie may stand at another place than ours.
+        rejected: Whether an authentic cookie came that does not count in this request, and may in the next one. It
+            is neither replaced nor deleted, unless somebody logs in.
     """
 
-    __slots__ = ("_backend", "_baseline", "may_have_duplicates", "payload", "permanent", "token")
+    __slots__ = ("_backend", "_baseline", "may_have_duplicates", "payload", "permanent", "rejected", "token")
 
     # CPython takes as long to call an __init__ as for all the rest of a load: who makes a state calls begin().
     __init__ = object.__init__
@@ -57,10 +96,20 @@ class KeptState(SessionState, Generic[_Backend]):
         self.token = token
         self.payload = payload
         self.permanent = permanent
-        self.may_have_duplicates = False
+        self.may_have_duplicates = self.rejected = False
         # What changes are found against after ``modified = False``; None: the payload. Empty: nothing is found.
         self._baseline: bytes | None = None
         self._backend = backend
+
+    def reject(self) -> None:
+        """Be the state of a request whose session does not count in it, after :meth:`begin`."""
+        self.rejected = True
+
+    def leave(self, session: Session) -> Outcome:
+        """Save nothing, and send nothing: the browser keeps the cookie that it has."""
+        self.intent = KEEP
+        session._committed()
+        return VARIES
 
     def end(self) -> None:
         """Have the next save end the session, and remove its cookie from wherever it stands."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from session_mw.backends.cookie import CookieBackend, CookieState
@@ -18,8 +18,10 @@ from session_mw.backends.revocations.entries import (
     Entry,
     Facts,
     Since,
+    digest_of_companion,
     digest_of_id,
     digest_of_principal,
+    public_id,
 )
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.token_cache import MAX_PAYLOAD_KEPT
@@ -28,10 +30,12 @@ from session_mw.exceptions import BadToken, CookieTooLarge, StoreError
 from session_mw.lazy_dict import SENT, WRITTEN
 from session_mw.session import Session
 from session_mw.state import (
+    COMPANION,
     CREATED,
     END,
     KEEP,
     LIFETIME,
+    MAX_OWN_LIFETIME,
     NO_METADATA,
     PRINCIPAL,
     RENEW,
@@ -66,15 +70,14 @@ class RevocableBackend(CookieBackend):
     """Loads sessions from tokens, of which none is accepted that has ended.
 
     Args:
-        revocations: Knows which sessions have ended.
+        endings: Knows which sessions have ended.
         *arguments: Those of :class:`~session_mw.backends.cookie.CookieBackend`.
     """
 
-    judges = True
-
-    def __init__(self, revocations: Revocations, *arguments: Any) -> None:
+    def __init__(self, endings: Revocations, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.revocations = revocations
+        self.judges = True
+        self.endings = endings
         # By payload, which stays the same when a token is refreshed.
         self._read: dict[bytes, _Read] = {}
 
@@ -86,34 +89,60 @@ class RevocableBackend(CookieBackend):
         """
         clock = time.time()
         now = int(clock)
-        tokens = self._candidates(session._header)
-        revocations, found, is_late = self.revocations, [], False
+        tokens = self.cookie.values(session._header)
+        if len(tokens) > 1:
+            tokens = self._shaped(tokens)
+        endings, found, is_late = self.endings, [], False
         logged: set[str] | None = None if len(tokens) == 1 else set()
         for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
             one = self._find(token, now, logged)
             if one is None:
                 continue
-            if not revocations.fresh_from <= clock < revocations.fresh_until:
-                revocations.follow()
+            if not endings.fresh_from <= clock < endings.fresh_until:
+                endings.follow()
             facts = one[0].facts
-            if revocations.ledger.has_ended(facts):
-                is_late |= revocations.is_late(facts.id)
+            if endings.ledger.has_ended(facts):
+                if len(tokens) == 1 and self._was_under_way(session, one[0]):
+                    one[0].came_late()
+                    return one
+                is_late |= endings.is_late(facts.id)
                 self._rejections.log("ended", token, logged)
             elif len(tokens) == 1:
-                return one
+                return one if self.guard is None else self._admitted(session, one, now)
             else:
                 found.append(one)
         if len(found) == 1:
-            return found[0]
-        fresh = RevocableState()
-        fresh.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
+            return self._admitted(session, found[0], now, logged)
+        fresh = self._fresh(now)
         if found or len(tokens) > MAX_CANDIDATES:
             # One of them may have been planted: none is trusted.
-            fresh.found_several([state for state, _ in found])
+            admitted = [state for state, _ in found if self._admits(session, state, logged)]
+            fresh.found_several(admitted)
             self._rejections.log("ambiguous" if found else "too_many", session._header)
-        else:
-            fresh.found(_NO_FACTS, is_late)
+        elif is_late:
+            fresh.came_late()
         return fresh, {}
+
+    def _fresh(self, now: int) -> RevocableState:
+        state: RevocableState = RevocableState()
+        state.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
+        state.found(_NO_FACTS)
+        return state
+
+    def _was_under_way(self, session: Session, state: RevocableState) -> bool:
+        """Whether the request was sent before its browser had the cookie of the session that it has just bound.
+
+        It can read the session; what it writes is not saved.
+        """
+        if self.guard is None or state.principal is None or state.device_bound:
+            return False
+        renewed = self.endings.ledger.renewed_at(state.facts)
+        if renewed is None:
+            return False
+        return self.guard.was_under_way(session, self.guard.name_of(state), renewed // MICROSECONDS)
+
+    def _admits(self, session: Session, state: RevocableState, logged: set[str] | None) -> bool:
+        return self.guard is None or self.guard.admits(session, state, self._rejections, logged)
 
     def _find(
         self, token: str, now: int, logged: set[str] | None = None
@@ -149,10 +178,12 @@ class RevocableBackend(CookieBackend):
             self._read[payload] = read
         return read
 
-    def is_known_to_live(self, payload: bytes) -> bool:
+    def is_known_to_live(self, session: Session, payload: bytes) -> bool:
         """Whether the session with this payload may be refreshed unread; any other is read first."""
         read = self._read.get(payload)
-        return read is not None and read.facts is not None and not self.revocations.has_ended(read.facts)
+        if read is None or read.facts is None or self.endings.has_ended(read.facts):
+            return False
+        return super().is_known_to_live(session, payload)
 
     def save_unread(self, session: Session) -> Outcome:
         """Refresh a permanent session that nobody looked at; none of which it is not known whether it has ended."""
@@ -168,10 +199,20 @@ class RevocableBackend(CookieBackend):
             StoreError: It could not be written.
         """
         ours = kept if isinstance(kept, RevocableState) else None
-        time, lives = self.revocations.end_principal(principal, ours.facts if ours is not None and ours.token else None)
+        facts = None if ours is None or not ours.token else ours.facts
+        companion = None if ours is None else ours.metadata.get(COMPANION)
+        time, lives = self.endings.end_principal(principal, facts, companion)
         if ours is not None and lives:
             ours.outlive(principal, time)
         return 0
+
+    def end_companion(self, name: str, principal: str) -> None:
+        """End a companion, and all sessions that end with it.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        self.endings.end_companion(name)
 
 
 class RevocableState(CookieState):
@@ -188,26 +229,28 @@ class RevocableState(CookieState):
 
     _backend: RevocableBackend
 
-    def found(self, facts: Facts, late: bool = False) -> None:
+    def found(self, facts: Facts) -> None:
         """Be the state of what a token holds, or of nothing, after :meth:`begin`."""
         self.facts = facts
-        self.late = late
-        self.gone = False
+        self.late = self.gone = False
         # Whether the next save begins a session that does not depend on the former one.
         self._succeeds = False
         # The metadata of what the next save ends.
         self._ending: tuple[Mapping[str, Any], ...] = ()
 
+    def came_late(self) -> None:
+        """Be the state of a request whose id was changed meanwhile, after :meth:`found`."""
+        self.late = True
+
     def found_several(self, states: list[RevocableState]) -> None:
         """Be the state of a request with several authentic cookies, none of which is trusted."""
-        self.found(_NO_FACTS)
         self.may_have_duplicates = True
         self._ending = tuple(state.metadata for state in states)
 
     @property
     def id(self) -> str | None:
         """The session's id, which is safe to log; None while it is about to change."""
-        return self.metadata.get(SID) if self.token and self.intent == KEEP else None
+        return public_id(self.metadata) if self.token and self.intent == KEEP else None
 
     @property
     def saved_id(self) -> str:
@@ -218,7 +261,7 @@ class RevocableState(CookieState):
     def set_metadata(self, key: str, value: Any) -> None:
         """Keep a value beside the data; remember when the session became its principal's."""
         if key == PRINCIPAL and value is not None and value != self.principal:
-            mark = self._backend.revocations.exact_mark()
+            mark = self._backend.endings.exact_mark()
             since = self._since()
             begins = not self.token or self.intent == END
             self._keep_since(Since(mark, mark, 0, since.longest) if begins else since._replace(owned=mark))
@@ -235,14 +278,16 @@ class RevocableState(CookieState):
     def end(self) -> None:
         """Have the next save end the session."""
         if self.token and self.intent != END:
-            self._ending = (*self._ending, self.metadata)
+            # What is saved, not what this request has set since.
+            self._ending = (*self._ending, unpack(self._backend.serializer, self.payload)[1])
         super().end()
 
     def begin_anew(self, now: int) -> None:
         """Let the life of the session begin at ``now`` (Unix time)."""
         super().begin_anew(now)
-        if SINCE in self.metadata:
-            mark = self._backend.revocations.exact_mark()
+        # An invalidated session that holds nothing yet gets it when it is saved.
+        if SINCE in self.metadata or (self.token and self.intent != END):
+            mark = self._backend.endings.exact_mark()
             self._keep_since(Since(mark, mark, 0, self._since().longest))
 
     def outlive(self, principal: str, time: int) -> None:
@@ -283,6 +328,9 @@ class RevocableState(CookieState):
         if self.gone or (self.late and self.intent != RENEW):
             return self._leave(session)
         if self.intent == END:
+            if session._phase < SENT:
+                # What cannot be sent raises before the end is written.
+                self._check_size(session)
             if not self._end_former():
                 return self._dropped(session)
             if session._phase >= SENT:
@@ -293,7 +341,7 @@ class RevocableState(CookieState):
         return super().save(session)
 
     def _write(self, session: Session, payload: bytes, now: int) -> Outcome:
-        if self.intent == KEEP and self.token and self._backend.revocations.has_ended(self.facts):
+        if self.intent == KEEP and self.token and self._backend.endings.has_ended(self.facts):
             return self._dropped(session)
         outcome = super()._write(session, payload, now)
         self.facts = facts_of(self.metadata, self.created) if self.token else _NO_FACTS
@@ -301,7 +349,7 @@ class RevocableState(CookieState):
 
     def _refresh(self, session: Session, now: int) -> Outcome:
         try:
-            if self._backend.revocations.has_ended(self.facts):
+            if self._backend.endings.has_ended(self.facts):
                 return self._dropped(session)
         except StoreError:
             return VARIES
@@ -313,8 +361,8 @@ class RevocableState(CookieState):
             return Since.read(written)
         if self.token and self.intent != END:
             return _since_created(self.created)
-        mark = self._backend.revocations.mark()
-        return Since(mark, self._backend.revocations.ledger.newest)
+        mark = self._backend.endings.mark()
+        return Since(mark, self._backend.endings.ledger.newest)
 
     def _keep_since(self, since: Since) -> None:
         self.metadata = {**self.metadata, SINCE: since.written()}
@@ -325,7 +373,7 @@ class RevocableState(CookieState):
         if SID in self.metadata:
             return missing
         if not self.token:
-            self._backend.revocations.follow_if_possible()
+            self._backend.endings.follow_if_possible()
         since = self._since()
         if self.lifetime is not None:
             since = since._replace(longest=max(since.longest, self.lifetime))
@@ -333,20 +381,24 @@ class RevocableState(CookieState):
 
     def _end_former(self) -> bool:
         """Write that the session, and what came beside it, has ended; False where it has another id meanwhile."""
-        revocations = self._backend.revocations
+        endings = self._backend.endings
         digests = {digest: longest for one in self._ending for digest, longest in _digests(one)}
+        companions = [one[COMPANION] for one in self._ending if COMPANION in one]
         if not digests:
             return True
         own, late = self.facts.id, False
 
         def entries() -> list[Entry]:
             nonlocal late
-            late = own in digests and revocations.is_late(own)
-            ledger = revocations.ledger
-            new = [(one, longest) for one, longest in digests.items() if not ledger.is_ended_id(one)]
-            return [] if late else [revocations.ended(one, longest) for one, longest in new]
+            late = own in digests and endings.is_late(own)
+            if late:
+                return []
+            for name in companions:
+                endings.forget_companion(name)
+            new = [(one, longest) for one, longest in digests.items() if not endings.ledger.is_ended_id(one)]
+            return [endings.ended(one, longest) for one, longest in new]
 
-        revocations.append(entries)
+        endings.append(entries)
         self._ending = ()
         return not late
 
@@ -357,24 +409,24 @@ class RevocableState(CookieState):
         seen when it is written, so that an ``end`` elsewhere comes either before, and holds, or after, and knows
         the new id.
         """
-        revocations, former = self._backend.revocations, self.metadata
+        endings, former = self._backend.endings, self.metadata
         facts, since, gone = self.facts, self._since(), False
 
         def entries() -> list[Entry]:
             nonlocal gone
-            gone = revocations.ledger.has_ended(facts) and not self._succeeds
+            gone = endings.ledger.has_ended(facts) and not self._succeeds
             if gone:
                 return []
             # One that was kept by end_all goes on under its new id.
-            kept = revocations.ledger.kept_from(facts) if facts.principal == _digest(self.principal) else 0
+            kept = endings.ledger.kept_from(facts) if facts.principal == _digest(self.principal) else 0
             renewed = since._replace(owned=max(since.owned or since.begun, kept)) if kept else since
             self.metadata = {**former, SID: _new_id(), SINCE: renewed.written()}
             self._check_size(session)
             new = digest_of_id(self.metadata[SID])
-            return [revocations.ended(facts.id, since.longest, kind=RENEWED, other=new)] if facts.id else []
+            return [endings.ended(facts.id, since.longest, kind=RENEWED, other=new)] if facts.id else []
 
         try:
-            revocations.append(entries)
+            endings.append(entries)
         except BaseException:
             self.metadata = former
             raise
@@ -390,9 +442,7 @@ class RevocableState(CookieState):
         """Save nothing, and send nothing: the browser has another session's cookie, or is about to get it."""
         if self.late and session._changes >= WRITTEN:
             logger.info("a session got a new id while this request was under way; what it changed is dropped")
-        self.intent = KEEP
-        session._committed()
-        return VARIES
+        return self.leave(session)
 
     def _dropped(self, session: Session) -> Outcome:
         logger.info("the session %s was ended by another request; its changes are dropped", self.metadata.get(SID))
@@ -415,16 +465,17 @@ def facts_of(metadata: Mapping[str, Any], created: int) -> Facts:
     Raises:
         BadToken: ``bad_payload``: the metadata are no session's.
     """
-    sid, since, principal = metadata.get(SID), metadata.get(SINCE), metadata.get(PRINCIPAL)
+    sid, since, companion = metadata.get(SID), metadata.get(SINCE), metadata.get(COMPANION)
     if sid is not None and not SESSION_ID.fullmatch(sid):
         raise BadToken("bad_payload")
     begun, seen, owned, _ = _since_created(created) if since is None else Since.read(since)
     return Facts(
         NO_DIGEST if sid is None else digest_of_id(sid),
-        _digest(principal),
+        _digest(metadata.get(PRINCIPAL)),
         begun,
         seen,
         owned or begun,
+        NO_DIGEST if companion is None else digest_of_companion(companion),
     )
 
 
@@ -438,12 +489,13 @@ def _since_created(created: int) -> Since:
     return Since(mark, mark)
 
 
-def _digests(metadata: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """The digest of a session's id and the longest lifetime of its own; none where it has no id."""
-    if SID not in metadata:
-        return []
-    longest = Since.read(metadata[SINCE]).longest if SINCE in metadata else 0
-    return [(digest_of_id(metadata[SID]), longest)]
+def _digests(metadata: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+    """The digests of a session's id and of its companion, where it has them, each with the longest own lifetime."""
+    if SID in metadata:
+        yield digest_of_id(metadata[SID]), Since.read(metadata[SINCE]).longest if SINCE in metadata else 0
+    if COMPANION in metadata:
+        # Of all sessions that end with it.
+        yield digest_of_companion(metadata[COMPANION]), MAX_OWN_LIFETIME
 
 
 def _new_id() -> str:

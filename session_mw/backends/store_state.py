@@ -26,9 +26,9 @@ from typing import Any, Protocol
 from session_mw.backends.contention import Tries, give_way
 from session_mw.backends.kept_state import KeepingBackend, KeptState
 from session_mw.backends.lifetimes import Lifetimes
-from session_mw.backends.merge import merge
+from session_mw.backends.merge import merge, merge_metadata
 from session_mw.backends.payload import unpack
-from session_mw.backends.record_format import MARKER_TTL, joined, key_of, marker, written_head
+from session_mw.backends.record_format import MARKER_TTL, companion_key, joined, key_of, marker, written_head
 from session_mw.backends.revocations.entries import written_mark
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.codecs.records import Records
@@ -166,6 +166,8 @@ class StoreState(KeptState[RecordBackend]):
         """
         if self.gone or (self.late and (not self._begins_another or self.is_empty(session))):
             return self._leave(session)
+        if self.rejected and self.principal is None:
+            return self.leave(session)
         now = int(time.time())
         if self.intent == END:
             return self._end(session, now)
@@ -192,52 +194,64 @@ class StoreState(KeptState[RecordBackend]):
         if record is not None and self._replace(payload, self.metadata, now, record):
             return self._updated(session, payload, now)
         tries = Tries()
-        with tries.turn(self.key):
-            while (record := self._catch_up(session, now)) is not None:
-                payload = self.packed(session)
-                if self._replace(payload, self.metadata, now, record):
-                    return self._updated(session, payload, now)
-                tries.pause()
+        return tries.in_turn(self.key, lambda: self._update_newer(session, now, tries))
+
+    def _update_newer(self, session: Session, now: int, tries: Tries) -> Outcome:
+        while (record := self._catch_up(session, now)) is not None:
+            payload = self.packed(session)
+            if self._replace(payload, self.metadata, now, record):
+                return self._updated(session, payload, now)
+            tries.pause()
         return self._dropped(session)
 
     def _renew(self, session: Session, now: int) -> Outcome:
-        store, old_key = self._backend.store, self.key
         tries = Tries()
-        with tries.turn(old_key):
-            while (record := self.record or self._catch_up(session, now)) is not None:
-                payload = self.packed(session)
-                token, key = self._new_record(payload, now)
-                try:
-                    # The marker stays in the principal's index until it expires, so that a parallel
-                    # end_all() lists again and finds the new record.
-                    ended = store.update(old_key, marker(now), MARKER_TTL, record.version, **self._index(self.metadata))
-                except StoreError:
-                    # Keys may be on different hosts: the new one's can be up while the old one's is down.
-                    self._delete_quietly(key)
-                    raise
-                if ended:
-                    self._saved(session, token, key, payload)
-                    return self._tell(session, now)
-                store.delete(key)
-                self.record = None
-                tries.pause()
+        renewed = tries.in_turn(self.key, lambda: self._move_to_new_id(session, now, tries))
+        if renewed is not None:
+            return renewed
         if self._succeeds:
             # Two log-ins at once, a double click say: the browser may have dropped the other's answer.
             self._forget()
             return self._create(session, self.packed(session), now)
         return self._dropped(session)
 
+    def _move_to_new_id(self, session: Session, now: int, tries: Tries) -> Outcome | None:
+        """The two steps of a new id; None where the old record is gone."""
+        store, old_key = self._backend.store, self.key
+        while (record := self.record or self._catch_up(session, now)) is not None:
+            payload = self.packed(session)
+            token, key = self._new_record(payload, now)
+            try:
+                # The marker stays in the principal's index until it expires, so that a parallel
+                # end_all() lists again and finds the new record.
+                ended = store.update(old_key, marker(now), MARKER_TTL, record.version, **self._index(self.metadata))
+            except StoreError:
+                # Keys may be on different hosts: the new one's can be up while the old one's is down.
+                self._delete_quietly(key)
+                raise
+            if ended:
+                self._saved(session, token, key, payload)
+                return self._tell(session, now)
+            store.delete(key)
+            self.record = None
+            tries.pause()
+        return None
+
     def _end(self, session: Session, now: int) -> Outcome:
         known = self.key
+        # Once the headers are out, no cookie can tell the visitor of another id.
+        begins = not self.is_empty(session) and session._phase < SENT
+        if begins:
+            # What cannot be written raises before anything is deleted.
+            self.packed(session)
         # The metadata are those of what follows by now.
         if self.payload and (companion := unpack(self._backend.serializer, self.payload)[1].get(COMPANION)):
-            self._backend.store.delete(companion)
+            self._backend.store.delete(companion_key(companion))
         for key in (known, *self._others) if known else self._others:
             self._backend.store.delete(key)
         self._forget()
         self._others = []
-        # Once the headers are out, no cookie can tell the visitor of another id.
-        if not self.is_empty(session) and session._phase < SENT:
+        if begins:
             return self._create(session, self.packed(session), now)
         self.intent = KEEP
         session._committed()
@@ -284,9 +298,7 @@ class StoreState(KeptState[RecordBackend]):
         if is_loss and not self._was_logged:
             self._was_logged = True
             logger.info("a session got a new id while this request was under way; what it changed is dropped")
-        self.intent = KEEP
-        session._committed()
-        return VARIES
+        return self.leave(session)
 
     def _dropped(self, session: Session) -> Outcome:
         logger.info("the session %s… was ended by another request; its changes are dropped", self.key[:8])
@@ -334,7 +346,7 @@ class StoreState(KeptState[RecordBackend]):
             data.pop(CSRF_KEY, None)
         base, base_metadata = unpack(backend.serializer, self.payload)
         session._replace_data(merge(backend.serializer, base, session._plain(), data))
-        self.metadata = merge(backend.serializer, base_metadata, self.metadata, newer.metadata)
+        self.metadata = merge_metadata(backend.serializer, base_metadata, self.metadata, newer.metadata)
         self.record, self.payload = newer.record, newer.payload
         return newer.record
 

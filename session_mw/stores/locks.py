@@ -11,7 +11,9 @@ from session_mw.exceptions import StoreError
 T = TypeVar("T")
 
 
-def run_holding(lock: threading.RLock, timeout: float, busy: str, work: Callable[[], T]) -> T:
+def run_holding(
+    lock: threading.RLock, timeout: float, busy: str, work: Callable[[], T], error: type[StoreError] = StoreError
+) -> T:
     """Call ``work`` while holding a lock.
 
     Another thread can set an exception in this one (``PyThreadState_SetAsyncExc``, as tools do that end slow
@@ -25,13 +27,14 @@ def run_holding(lock: threading.RLock, timeout: float, busy: str, work: Callable
         timeout: Seconds to wait for it.
         busy: What the ``StoreError`` says if others held it for longer.
         work: Called while the lock is held.
+        error: The kind of ``StoreError`` that is raised then.
 
     Raises:
         StoreError: Others held the lock for too long.
     """
     try:
         if not lock.acquire(timeout=timeout):
-            raise StoreError(busy)
+            raise error(busy)
         return work()
     finally:
         try:  # noqa: SIM105 (this thread may not hold it; contextlib.suppress would be a call more)

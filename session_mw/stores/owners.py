@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from session_mw.stores.opening import open_file
+
 if os.name == "posix":
     import grp
     import pwd
@@ -26,6 +28,17 @@ def give_to_owner_of(directory: str, descriptor: int) -> None:
         made = os.fstat(descriptor)
         if made.st_uid == 0 and (made.st_uid, made.st_gid) != (owner.st_uid, owner.st_gid):
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def make_private_file(path: str) -> None:
+    """Make an empty file for the owner of its directory alone, before somebody else does it for everybody to read.
+
+    Raises:
+        FileExistsError: Something has that name.
+        OSError: It cannot be made.
+    """
+    with open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, "wb") as file:
+        give_to_owner_of(os.path.dirname(path) or ".", file.fileno())
 
 
 def make_directory(path: str, mode: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ from session_mw import (  # noqa: E402
 )
 from session_mw.adapters.flask import FlaskSessions  # noqa: E402
 from session_mw.flash import flash, pop_flashes  # noqa: E402
+from session_mw.stores import memory  # noqa: E402
+from support.forks import code_of, start_untold  # noqa: E402
 from support.stores import Recording, unreachable  # noqa: E402
 
 KEY = "a-secret-key-of-32-characters-00"
@@ -623,6 +626,30 @@ def test_requests_that_come_at_once_share_one_store() -> None:
     with ThreadPoolExecutor(8) as threads:
         clients = list(threads.map(first_visit, range(8)))
     assert [client.get("/visits").text for client in clients] == ["2"] * 8
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_that_was_forked_while_the_first_request_came_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app()
+    app.config["store"] = "memory://"
+    app.session_interface = FlaskSessions()
+    parent, begun, forked = os.getpid(), threading.Event(), threading.Event()
+
+    class Slow(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            if os.getpid() == parent:
+                begun.set()
+                forked.wait(10)
+
+    monkeypatch.setattr(memory, "MemoryStore", Slow)
+    first = threading.Thread(target=lambda: app.test_client().get("/visits"))
+    first.start()
+    begun.wait(10)
+    child = start_untold(lambda: app.test_client().get("/visits").text == "1")
+    forked.set()
+    first.join()
+    assert code_of(child) == 0
 
 
 @pytest.mark.parametrize(

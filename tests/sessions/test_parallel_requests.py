@@ -260,7 +260,7 @@ class Noted:
         self.release = self.lock.release
 
     def acquire(self, *args, **named):
-        if sys._getframe(1).f_globals["__name__"] == "session_mw.backends.contention":
+        if sys._getframe(2).f_globals["__name__"] == "session_mw.backends.contention":
             self.acquired.append(self)
         return self.lock.acquire(*args, **named)
 

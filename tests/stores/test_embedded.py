@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import re
 import sqlite3
 import subprocess
@@ -11,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -152,8 +155,7 @@ def test_a_child_that_was_forked_in_c_does_not_wait_for_its_parents_threads(told
         __hash__ = int.__hash__
 
     def take_turns() -> None:
-        with contention.Tries().turn(key):
-            memory_store.update(KEY, Slow(b"x"), 60, Version(0))
+        contention.Tries().in_turn(key, lambda: memory_store.update(KEY, Slow(b"x"), 60, Version(0)))
 
     thread = threading.Thread(target=take_turns)
     thread.start()
@@ -162,16 +164,14 @@ def test_a_child_that_was_forked_in_c_does_not_wait_for_its_parents_threads(told
     def in_child() -> bool:
         started = time.monotonic()
         contention.give_way(key)
-        with contention.Tries().turn(key):
-            memory_store.touch(KEY, 60)
+        contention.Tries().in_turn(key, lambda: memory_store.touch(KEY, 60))
         return memory_store.create(new_key(), b"x", 60) and time.monotonic() - started < 1
 
     child = start_untold(in_child, told_afterwards=told_afterwards)
     forked.set()
     thread.join()
     assert code_of(child) == 0
-    with contention.Tries().turn(key):
-        assert loaded(memory_store, KEY).data == b"x"
+    assert contention.Tries().in_turn(key, lambda: loaded(memory_store, KEY).data) == b"x"
 
 
 @MAY_LAND_IN_A_FINALIZER
@@ -196,35 +196,59 @@ def test_exceptions_from_outside_at_any_moment_leave_no_lock_in_memory() -> None
 
 
 @MAY_LAND_IN_A_FINALIZER
-def test_exceptions_from_outside_while_turns_are_taken_keep_others_waiting_for_seconds_at_most(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(contention, "SECONDS_FOR_TRIES", 0.3)
+def test_exceptions_from_outside_while_turns_are_taken_keep_nobody_waiting() -> None:
     key = new_key()
 
-    def work() -> None:
+    def take_turn() -> None:
         contention.give_way(key)
-        with contention.Tries().turn(key):
-            time.sleep(0)
+        contention.Tries().in_turn(key, lambda: time.sleep(0))
 
-    with interrupted(work, 150):
-        deadline = time.monotonic() + 2
-        for _ in range(20):
-            try:
-                with contention.Tries().turn(key):
-                    continue
-            except StoreError:
-                assert time.monotonic() < deadline
+    with interrupted(take_turn, 150):
         started = time.monotonic()
-        contention.give_way(key)
-        with contention.Tries().turn(key):
-            assert time.monotonic() - started < 0.2
+        take_turn()
+        assert time.monotonic() - started < 0.2
 
 
 def test_memory_says_where_it_is() -> None:
     store = MemoryStore.from_url("memory://", create=False)
     assert store.describe() == ("memory", "MemoryStore", "", (), False, True, False, ())
     assert MemoryStore.location_of("memory://") == ("memory", "memory://", "", (), False, True, False, ())
+
+
+@pytest.mark.parametrize("url", ["file://{}/s", "sqlite:///{}/s.db", "sqlite+pysqlite:///{}/s.db"])
+def test_sweeping_beside_a_create_takes_none_of_its_time(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    if "+" in url:
+        pytest.importorskip("sqlalchemy")
+    store = open_store(f"{url.format(tmp_path)}?timeout=0.4")
+    store.create(new_key(), b"data", 1)
+    clock.advance(60)
+    monkeypatch.setattr("session_mw.stores.sqlite.store.SWEEP_ONE_IN", 1)
+    monkeypatch.setattr("session_mw.stores.file.store.SWEEP_ONE_IN", 1)
+    monkeypatch.setattr(random, "random", lambda: 0.0)
+    monkeypatch.setattr(random, "choice", lambda shards: next(path.name for path in (tmp_path / "s").glob("??")))
+    with all_locked(tmp_path):
+        started = time.monotonic()
+        with pytest.raises(StoreError):
+            store.create(new_key(), b"data", 60)
+        assert 0.3 < time.monotonic() - started < 0.7
+    assert store.create(new_key(), b"data", 60)
+    store.close()
+
+
+@contextmanager
+def all_locked(folder: Path) -> Iterator[None]:
+    """Hold the locks of a store as another process does that works for long."""
+    with ExitStack() as held:
+        if (folder / "s").is_dir():
+            for number in range(64):
+                file = held.enter_context((folder / "s" / f".lock-{number:02x}").open("ab"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (folder / "s.db").exists():
+            connection = held.enter_context(closing(sqlite3.connect(folder / "s.db", isolation_level=None)))
+            connection.execute("BEGIN IMMEDIATE")
+        yield
 
 
 ADD = """

@@ -30,6 +30,8 @@ from support import dropping, services
 from support.databases import PostgreSQL, a_table
 from support.shared_store import assert_threads_take_turns, assert_works_in_child
 
+needs_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SQLAlchemyStore]:
@@ -273,6 +275,16 @@ def test_a_new_file_of_sqlite_is_for_its_owner_only(tmp_path: Path) -> None:
         os.umask(umask)
     store.close()
     assert modes == {"sessions.db": 0o600, "sessions.db-wal": 0o600, "sessions.db-shm": 0o600}
+
+
+@needs_root
+def test_what_root_makes_belongs_to_the_owner_of_the_directory(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    store = SQLAlchemyStore.from_url(f"sqlite+pysqlite:///{tmp_path}/sessions.db")
+    store.create(new_key(), b"data", 60)
+    owners = {file.name: (file.stat().st_uid, file.stat().st_gid) for file in tmp_path.iterdir()}
+    store.close()
+    assert owners == dict.fromkeys(("sessions.db", "sessions.db-wal", "sessions.db-shm"), (65534, 65534))
 
 
 def test_a_file_that_is_no_database_is_a_store_error(tmp_path: Path) -> None:

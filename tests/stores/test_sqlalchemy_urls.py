@@ -85,6 +85,8 @@ def test_an_option_that_no_request_could_use_is_refused_by_its_name(driver: str,
         ("mysqlconnector", "charset=latin-klingon"),
         ("mysqlconnector", "read_timeout=x"),
         ("mysqlconnector", "raw=true"),
+        ("mysqlconnector", "failover=x"),
+        ("mysqlconnector", "option_files=/no/such/file"),
     ],
 )
 def test_a_value_that_no_request_could_use_is_refused(driver: str, option: str) -> None:
@@ -93,11 +95,18 @@ def test_a_value_that_no_request_could_use_is_refused(driver: str, option: str) 
 
 def test_the_refusal_says_how_tls_is_asked_for() -> None:
     assert "sslmode=require" in refusal("psycopg", "ssl=true")
+    assert "ssl_context=true" in refusal("pg8000", "ssl=true")
     assert "ssl_ca=" in refusal("pymysql", "ssl=true")
 
 
 def test_a_secret_among_the_options_is_not_shown() -> None:
     assert "hush" not in refusal("psycopg", "sslpassword=hush&colour=red")
+
+
+def test_a_password_of_one_letter_leaves_messages_readable() -> None:
+    databases.driver("pymysql")
+    with pytest.raises(ConfigurationError, match="compress and named_pipe arguments are not supported"):
+        SQLAlchemyStore.from_url("mysql+pymysql://me:p@db/app?named_pipe=1")
 
 
 LOADS = """

@@ -39,6 +39,32 @@ def break_off(call: Callable[[], Any], at: int) -> bool:
     return False
 
 
+def break_off_at_a_call(call: Callable[[], Any], at: int) -> bool:
+    """As :func:`break_off`, but only where CPython lets in what another thread sets (``PyThreadState_SetAsyncExc``).
+
+    That is where a function of Python begins and as soon as one of C has returned, whose result is lost then.
+
+    Returns:
+        False if the call was over before.
+    """
+    moments = iter(range(at))
+
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        if event in ("call", "c_return") and next(moments, None) is None and not _is_in_finalizer(frame):
+            sys.setprofile(None)
+            raise BrokenOff
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        call()
+    except BrokenOff:
+        return True
+    finally:
+        sys.setprofile(before)
+    return False
+
+
 def everywhere(call: Callable[[], Any], step: int = 1) -> Iterator[int]:
     """Break the call off at its first line, then at a later one, and so on to its end.
 

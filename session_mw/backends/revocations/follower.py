@@ -11,13 +11,18 @@ from collections.abc import Callable
 from typing import Final
 
 from session_mw.backends.contention import Tries
+from session_mw.backends.record_format import companion_key
 from session_mw.backends.revocations.entries import (
     EVERYONE,
     ID,
     MICROSECONDS,
+    NO_DIGEST,
     PRINCIPAL,
+    PUBLIC_ID,
     Entry,
     Facts,
+    digest_of_companion,
+    digest_of_id,
     digest_of_principal,
 )
 from session_mw.backends.revocations.journal import Head, Journal, read_head
@@ -25,7 +30,8 @@ from session_mw.backends.revocations.ledger import Ledger
 from session_mw.exceptions import StoreError
 from session_mw.protocols import Record, Store
 from session_mw.state import MAX_OWN_LIFETIME
-from session_mw.stores.fork import PerProcess, release
+from session_mw.stores.fork import PerProcess
+from session_mw.stores.locks import run_holding
 
 logger = logging.getLogger("session_mw")
 
@@ -40,6 +46,8 @@ _LONGEST_WAIT = 10.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
 _LOOKS = 8
 _MARKS = 1000
+_BUSY_LOOKING = "another request is asking the store which sessions have ended"
+_BUSY_WRITING = "which sessions have ended could not be written: others were busy for too long"
 
 _followers: list[weakref.ref[Revocations]] = []
 """All of this process. A list changes in one step, so no lock is needed that a fork could copy."""
@@ -170,23 +178,62 @@ class Revocations:
         age = max(self._idle, longest)
         if self._absolute is not None:
             age = min(age, self._absolute)
-        return int(time.time()) + age + 2 * self._leeway + 2
+        return self._after(age)
 
-    def end_id(self, digest: int) -> None:
-        """End a session, also under the id that it has got a short time ago.
+    def end_id(self, session_id: str) -> None:
+        """End a session in a cookie, also under the id that it has got a short time ago; and its companion.
+
+        Args:
+            session_id: Its :attr:`Session.id`; what is no id ends nothing.
 
         Raises:
             StoreError: It could not be written.
         """
+        found = PUBLIC_ID.fullmatch(session_id)
+        if found is None:
+            return
+        digest, companion = digest_of_id(found[1]), found[2]
+        if companion:
+            self.forget_companion(companion)
 
         def entries() -> list[Entry]:
             digests = {digest, self.ledger.latest_id(digest)}
+            if companion:
+                digests.add(digest_of_companion(companion))
             return [self.ended(one) for one in digests if not self.ledger.is_ended_id(one)]
 
         self.append(entries)
 
-    def end_principal(self, principal: str, kept: Facts | None) -> tuple[int, bool]:
-        """End all sessions that a principal has now, but one.
+    def end_companion(self, name: str) -> None:
+        """End a companion, and all sessions in cookies that end with it.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        self.forget_companion(name)
+        digest = digest_of_companion(name)
+        self.append(lambda: [] if self.ledger.is_ended_id(digest) else [self.ended(digest)])
+
+    def forget_companion(self, name: str) -> None:
+        """Delete a companion. Before its end is written: what is written is forgotten when no session can be that old.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        try:
+            self._journal.store.delete(companion_key(name))
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreError(f"the store failed: {type(error).__name__}") from error
+
+    def end_principal(self, principal: str, kept: Facts | None, companion: str | None) -> tuple[int, bool]:
+        """End all sessions and companions that a principal has now, but one of each.
+
+        Args:
+            principal: Whose they are.
+            kept: The session's that goes on; None: none does, or it is not saved yet.
+            companion: The name of the one that goes on.
 
         Returns:
             The time of the ending, in microseconds: what has this mark is not touched by it. And whether the one
@@ -199,12 +246,14 @@ class Revocations:
 
         def entries() -> list[Entry]:
             nonlocal written, lives
-            written, other = self._next_time(), 0
-            if kept is not None:
-                facts = kept._replace(id=self.ledger.latest_id(kept.id))
-                lives = not self.ledger.has_ended(facts)
-                other = facts.id if lives else 0
-            return [Entry(PRINCIPAL, digest, written, self.expires(), other)]
+            written, others = self._next_time(), set[int]()
+            facts = None if kept is None else kept._replace(id=self.ledger.latest_id(kept.id))
+            lives = facts is None or not self.ledger.has_ended(facts)
+            if lives:
+                others |= {NO_DIGEST if facts is None else facts.id}
+                others |= {NO_DIGEST if companion is None else digest_of_companion(companion)}
+            expires = self._after(self._longest())
+            return [Entry(PRINCIPAL, digest, written, expires, other) for other in others - {NO_DIGEST} or [NO_DIGEST]]
 
         self.append(entries)
         return written, lives
@@ -215,7 +264,7 @@ class Revocations:
         Raises:
             StoreError: It could not be written.
         """
-        self.append(lambda: [Entry(EVERYONE, 0, self._next_time(), self.expires())])
+        self.append(lambda: [Entry(EVERYONE, 0, self._next_time(), self._after(self._longest()))])
 
     def ended(self, digest: int, longest: int = MAX_OWN_LIFETIME, *, kind: int = ID, other: int = 0) -> Entry:
         """What is written of a session that ends now."""
@@ -232,24 +281,21 @@ class Revocations:
         Raises:
             StoreError: They could not be written.
         """
+        run_holding(self._locks.get(), _LONGEST_WAIT, _BUSY_WRITING, lambda: self._append(entries, begin))
+
+    def _append(self, entries: Callable[[], list[Entry]], begin: bool) -> None:
         tries = Tries()
-        lock = self._locks.get()
-        try:
-            if not lock.acquire(timeout=_LONGEST_WAIT):
-                raise StoreError("which sessions have ended could not be written: others were busy for too long")
-            while True:
-                record, head = self._look()
-                new = entries()
-                if not new and not (begin and record is None):
-                    return
-                if record is None:
-                    # Later than all marks of sessions, also where the store was emptied.
-                    head = head._replace(newest=max(head.newest, self.mark()))
-                if self._write(record, head, new):
-                    return
-                tries.pause()
-        finally:
-            release(lock)
+        while True:
+            record, head = self._look()
+            new = entries()
+            if not new and not (begin and record is None):
+                return
+            if record is None:
+                # Later than all marks of sessions, also where the store was emptied.
+                head = head._replace(newest=max(head.newest, self.mark()))
+            if self._write(record, head, new):
+                return
+            tries.pause()
 
     def _write(self, record: Record | None, head: Head, new: list[Entry]) -> bool:
         try:
@@ -269,13 +315,23 @@ class Revocations:
         if key == self._journal.key:
             self._is_behind, self.fresh_until = True, 0.0
 
+    def _longest(self) -> int:
+        # No absolute lifetime bounds companions: a device is remembered for longer than its sessions last.
+        return max(self._idle, MAX_OWN_LIFETIME)
+
+    def _after(self, age: int) -> int:
+        return int(time.time()) + age + 2 * self._leeway + 2
+
     def _next_time(self) -> int:
         return max(_now(), self.ledger.newest, self._last_mark) + 1
 
     # How the store is followed
 
-    def follow(self) -> None:
+    def follow(self, *, exact: bool = False) -> None:
         """Ask the store, if no other request does: to be called outside of ``fresh_from`` and ``fresh_until``.
+
+        Args:
+            exact: As for :meth:`exact_mark`, whether what another thread has just learned is not enough.
 
         Raises:
             StoreError: What is known is too old, and the store does not answer.
@@ -285,7 +341,7 @@ class Revocations:
             return
         wait = _PATIENCE if (age > _STALE or self._is_behind) and self._failure is None else 0.0
         try:
-            self._looked(wait=_LONGEST_WAIT if age > self._max_age else wait, exact=False)
+            self._looked(wait=_LONGEST_WAIT if age > self._max_age else wait, exact=exact)
         except StoreError as error:
             if self._age(self._known) > self._max_age:
                 raise StoreError(f"it is not known which sessions have ended: {error}") from error
@@ -298,18 +354,17 @@ class Revocations:
             wait: Seconds to wait for the other thread.
             exact: Whether the answer of another thread, which may have asked before, is not enough.
         """
-        looks, lock = self._looks, self._locks.get()
-        try:
-            if not lock.acquire(timeout=wait):
-                raise _BusyError("another request is asking the store which sessions have ended")
+        looks = self._looks
+
+        def look() -> tuple[Record | None, Head] | None:
             if self._looks != looks and self._failure is not None:
                 # The one that was waited for has failed; others that waited are not to wait for the store too.
                 raise StoreError(str(self._failure)) from self._failure
             if not exact and not self._is_behind and self._age(self._known) < SECONDS_BETWEEN_LOOKS:
                 return None
             return self._look()
-        finally:
-            release(lock)
+
+        return run_holding(self._locks.get(), wait, _BUSY_LOOKING, look, _BusyError)
 
     def _look(self) -> tuple[Record | None, Head]:
         """Ask the store what has ended, and know it; this thread holds the lock."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import sys
@@ -14,6 +15,7 @@ from typing import TypeVar
 from session_mw.exceptions import StoreError
 from session_mw.stores import fork
 from session_mw.stores.locks import run_holding
+from session_mw.stores.opening import open_file
 from session_mw.stores.owners import give_to_owner_of
 
 if sys.platform != "win32":
@@ -46,46 +48,45 @@ class StripedLocks:
         self._timeout = timeout
         fork.watch(self)
 
-    def run(self, key: str, work: Callable[[], T]) -> T:
+    def deadline(self, share: float = 1) -> float:
+        """When an operation has to end that begins now, on the clock of :func:`time.monotonic`.
+
+        Args:
+            share: How much of the timeout it may take.
+        """
+        return time.monotonic() + share * self._timeout
+
+    def run(self, key: str, work: Callable[[], T], ends: float | None = None) -> T:
         """Call ``work`` while holding the lock of ``key``, 64 hexadecimal digits.
+
+        Args:
+            key: A session id.
+            work: What to do.
+            ends: When to give up waiting; None: after the timeout.
 
         Raises:
             StoreError: Others held it for too long.
             OSError: The lock file cannot be used.
         """
         number = int(key[-2:], 16) % STRIPES
-        deadline = time.monotonic() + self._timeout
-
-        def with_file() -> T:
-            # A file object, not a descriptor: Python closes it, which releases the lock, wherever this is interrupted.
-            lock_file = self._open(self._paths[number])
-            try:
-                _lock(lock_file, deadline)
-                return work()
-            finally:
-                _unlock(lock_file)
-
-        return run_holding(self._threads.get()[number], self._timeout, _BUSY, with_file)
+        deadline = self.deadline() if ends is None else ends
+        return run_holding(
+            self._threads.get()[number],
+            max(deadline - time.monotonic(), 0),
+            _BUSY,
+            lambda: self._holding_files([self._paths[number]], deadline, work),
+        )
 
     def run_alone(self, work: Callable[[], T]) -> T:
         """Call ``work`` while holding all locks: nobody writes. Raises as :meth:`run`."""
-        end = time.monotonic() + self._timeout
+        end = self.deadline()
         while True:
-            attempt_ends = min(end, time.monotonic() + PATIENCE_FOR_ALL)
-            # The files exclude this process's threads as well. They are closed when Python drops its last reference to
-            # them, wherever this is interrupted.
-            held: list[FileIO] = []
             try:
-                for path in self._paths:
-                    held.append(self._open(path))
-                    _lock(held[-1], attempt_ends)
-                return work()
+                # The files exclude this process's threads as well.
+                return self._holding_files(self._paths, min(end, time.monotonic() + PATIENCE_FOR_ALL), work)
             except StoreError:
                 if time.monotonic() > end:
                     raise
-            finally:
-                for lock_file in held:
-                    _unlock(lock_file)
             # A writer may have been stopped while it held its lock. Other writers should not wait for it too, so this
             # attempt has given up its locks, and the next one comes after a pause.
             time.sleep(random.uniform(0, PATIENCE_FOR_ALL))  # noqa: S311 - jitter, not a secret
@@ -100,14 +101,20 @@ class StripedLocks:
         for lock in self._threads.get():
             fork.release(lock)
 
-    def _open(self, path: str) -> FileIO:
-        def open_descriptor(path: str, _flags: int) -> int:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            # Root may have made the lock file, for example in a `session-mw sweep` that cron starts.
-            give_to_owner_of(self._directory, descriptor)
-            return descriptor
-
-        return FileIO(path, "ab", opener=open_descriptor)
+    def _holding_files(self, paths: list[str], deadline: float, work: Callable[[], T]) -> T:
+        held: list[FileIO] = []
+        # What is done at the end, by one call in C: an exception that is set from outside can come before the next one.
+        # Closing would release a lock, but not where a child that was forked in C meanwhile has the file open too.
+        ending = itertools.chain(map(fcntl.flock, held, itertools.repeat(fcntl.LOCK_UN)), map(FileIO.close, held))
+        try:
+            for path in paths:
+                held.append(open_file(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, "ab"))
+                # Root may have made the lock file, for example in a `session-mw sweep` that cron starts.
+                give_to_owner_of(self._directory, held[-1].fileno())
+                _lock(held[-1], deadline)
+            return work()
+        finally:
+            any(ending)
 
 
 def _lock(lock_file: FileIO, deadline: float) -> None:
@@ -119,9 +126,3 @@ def _lock(lock_file: FileIO, deadline: float) -> None:
             if time.monotonic() > deadline:
                 raise StoreError(_BUSY) from error
         time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - jitter, not a secret
-
-
-def _unlock(lock_file: FileIO) -> None:
-    # A child that was forked in C meanwhile has the file open too, so closing it here would not release the lock.
-    fcntl.flock(lock_file, fcntl.LOCK_UN)
-    lock_file.close()

@@ -20,6 +20,7 @@ import secrets
 import stat
 from typing import NamedTuple
 
+from session_mw.stores.opening import open_file
 from session_mw.stores.owners import give_to_owner_of
 
 MAGIC = b"session_mw 1 "
@@ -82,14 +83,11 @@ def write(path: str, stored: Stored) -> None:
     header = f"session_mw 1 {stored.expires} {stored.version} {len(stored.data)} {principal}\n"
     temporary = temporary_name(path)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            give_to_owner_of(os.path.dirname(path), descriptor)
+        with open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, "wb") as file:
+            give_to_owner_of(os.path.dirname(path), file.fileno())
             rest = memoryview(header.encode("ascii") + stored.data)
             while rest:
-                rest = rest[os.write(descriptor, rest) :]
-        finally:
-            os.close(descriptor)
+                rest = rest[os.write(file.fileno(), rest) :]
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -126,8 +124,15 @@ def _content(path: str, at_most: int | None) -> tuple[bytes, int]:
         OSError: The file cannot be read.
     """
     try:
-        # O_NONBLOCK: otherwise opening a FIFO would wait for its other end.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise NotOurs
+        # Something else may have come into its place by now. O_NONBLOCK: opening a FIFO would wait for its other end.
+        with open_file(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            wanted = size if at_most is None else min(at_most, size)
+            content = file.read(wanted)
+            while len(content) < wanted and (more := file.read(wanted - len(content))):
+                content += more
     except FileNotFoundError:
         return b"", 0
     except OSError as error:
@@ -135,19 +140,9 @@ def _content(path: str, at_most: int | None) -> tuple[bytes, int]:
         if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
             raise NotOurs from None
         raise
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotOurs
-        wanted = status.st_size if at_most is None else at_most
-        content = os.read(descriptor, wanted)
-        while len(content) < min(wanted, status.st_size) and (more := os.read(descriptor, wanted - len(content))):
-            content += more
-    finally:
-        os.close(descriptor)
     if not content.startswith(MAGIC):
         raise NotOurs
-    return content, status.st_size
+    return content, size
 
 
 def _unpacked(header: bytes, size: int, data: bytes = b"") -> Stored:

@@ -102,6 +102,7 @@ class FileStore:
         """
         if not is_key(key):
             raise ValueError("a session's key is 64 lower-case hexadecimal digits")
+        ends = self._locks.deadline()
         if next(self._turns) % SWEEP_ONE_IN == 0:
             self._sweep_a_little()
 
@@ -112,7 +113,7 @@ class FileStore:
             return True
 
         with _FAILURES:
-            return self._locks.run(key, write_if_free)
+            return self._locks.run(key, write_if_free, ends)
 
     def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.update`."""
@@ -188,15 +189,17 @@ class FileStore:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _remove_if_expired(self, key: str) -> bool:
-        return self._locks.run(key, lambda: self._directory.remove(key, only_expired=True))
+    def _remove_if_expired(self, key: str, ends: float | None = None) -> bool:
+        return self._locks.run(key, lambda: self._directory.remove(key, only_expired=True), ends)
 
     def _sweep_a_little(self) -> None:
+        # It must leave time for what it is done beside.
+        ends = self._locks.deadline(share=0.25)
         try:
             with _FAILURES:
                 for key, stored in self._directory.some_headers(LOOKED_AT_AT_ONCE):
                     if stored.expires <= time.time():
-                        self._remove_if_expired(key)
+                        self._remove_if_expired(key, ends)
         except StoreError as error:
             logger.warning("expired sessions were not removed: %s", error)
 

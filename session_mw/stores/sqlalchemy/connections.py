@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
-from urllib.parse import quote, quote_plus
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Table, inspect
 from sqlalchemy.engine import Connection, Engine
@@ -20,11 +19,10 @@ from session_mw.stores import fork
 from session_mw.stores.sqlalchemy import errors
 from session_mw.stores.sqlalchemy.deadline import Guard, Overdue
 from session_mw.stores.sqlalchemy.errors import Verdict
-from session_mw.stores.sqlalchemy.gate import Gate
-from session_mw.stores.sqlalchemy.sqlite_file import make_private
+from session_mw.stores.sqlalchemy.gate import Gate, IdlePool
+from session_mw.stores.sqlalchemy.sqlite_file import Disk, make_private
 
 _BUSY = "session_mw: an answer may be unread"
-_SHORTEST_SECRET = 3
 _LONGEST_PAUSE = 0.05
 
 T = TypeVar("T")
@@ -41,6 +39,8 @@ class Source:
     """How many calls may have a connection at once."""
     make: Callable[[], Engine] | None = None
     """Makes the engine anew, for a forked child; None for an engine that the application made."""
+    disk: Disk | None = None
+    """The disk of a file; None where there is no file, or its engine is the application's."""
 
     @property
     def is_file(self) -> bool:
@@ -78,30 +78,38 @@ class Connections:
         self._places = 1 if source.is_file else source.places
         self._gate = Gate(self._places)
         self._process = os.getpid()
-        self._secrets = _secrets_of(source.engine)
+        self._secrets = errors.secrets_of(source.engine.url)
         if source.is_file:
             fork.watch(self)
 
-    def count(self, statement: Any, **parameters: Any) -> int:
-        """Run a statement; how many rows it changed."""
-        return int(self._run(lambda connection: connection.execute(statement, parameters).rowcount))
+    def deadline(self, share: float = 1) -> float:
+        """When an operation has to end that begins now, on the clock of :func:`time.monotonic`.
 
-    def insert(self, statement: Any, **parameters: Any) -> bool:
-        """Run an INSERT; False if a row with the key is there already."""
+        Args:
+            share: How much of the time-out it may take.
+        """
+        return time.monotonic() + share * self._source.timeout
+
+    def count(self, ends: float, statement: Any, **parameters: Any) -> int:
+        """Run a statement until the deadline ``ends``; how many rows it changed."""
+        return self._write(ends, statement, parameters, is_new=False)
+
+    def insert(self, ends: float, statement: Any, **parameters: Any) -> bool:
+        """Run an INSERT until the deadline ``ends``; False if a row with the key is there already."""
         try:
-            self._run(lambda connection: connection.execute(statement, parameters).rowcount)
+            self._write(ends, statement, parameters, is_new=True)
         except _Taken:
             return False
         return True
 
-    def rows(self, statement: Any, **parameters: Any) -> Any:
-        """Run a SELECT; every row."""
-        return self._run(lambda connection: connection.execute(statement, parameters).all())
+    def rows(self, ends: float, statement: Any, **parameters: Any) -> Any:
+        """Run a SELECT until the deadline ``ends``; every row."""
+        return self._run(lambda connection: connection.execute(statement, parameters).all(), ends)
 
     def create_table(self) -> None:
         """Create the table and its indexes, if they are not there; several processes may do so at once."""
         self._is_ready = False
-        self._run(lambda connection: None)
+        self._run(lambda connection: None, self.deadline())
 
     def close(self) -> None:
         """Close the engine's connections."""
@@ -119,16 +127,17 @@ class Connections:
         if os.getpid() == self._process:
             self._gate.open()
 
-    def _run(self, work: Callable[[Connection], T]) -> T:
+    def _write(self, ends: float, statement: Any, parameters: dict[str, Any], *, is_new: bool) -> int:
+        def work(connection: Connection) -> int:
+            return int(connection.execute(statement, parameters).rowcount)
+
+        disk = self._source.disk
+        return self._run(work if disk is None else disk.writing(work, ends, is_new=is_new), ends)
+
+    def _run(self, work: Callable[[Connection], T], ends: float) -> T:
         self._leave_to_parent()
-        gate, ends = self._gate, time.monotonic() + self._source.timeout
-        place = gate.enter(ends)
-        if place is None:
-            raise StoreError(f"no connection to the database was free for {self._source.timeout:g} s")
-        try:
-            return self._persist(work, ends)
-        finally:
-            gate.leave(place)
+        busy = f"no connection to the database was free for {self._source.timeout:g} s"
+        return self._gate.run(lambda: self._persist(work, ends), ends, busy)
 
     def _persist(self, work: Callable[[Connection], T], ends: float) -> T:
         """Run a statement; again where that may help.
@@ -149,7 +158,7 @@ class Connections:
             except Exception as error:
                 if not errors.is_of_database(error, self.engine):
                     raise
-                verdict = errors.judge(error, self._source.is_sqlite)
+                verdict = self._judge(error)
                 if verdict is Verdict.TAKEN:
                     raise _Taken from None
                 if verdict in (Verdict.LOST, Verdict.READ_ONLY):
@@ -164,8 +173,14 @@ class Connections:
                     time.sleep(pause * random.SystemRandom().random())
                     pause = min(pause * 2, _LONGEST_PAUSE)
 
+    def _judge(self, error: Exception) -> Verdict:
+        verdict, disk = errors.judge(error, self._source.is_sqlite), self._source.disk
+        return Verdict.LOST if verdict is Verdict.REFUSED and disk is not None and disk.was_exchanged() else verdict
+
     def _attempt(self, work: Callable[[Connection], T], ends: float) -> T:
         if self._source.is_sqlite:
+            if self._source.disk is not None:
+                self._source.disk.follow(cast("IdlePool", self.engine.pool))
             with self.engine.connect() as connection, _alone(connection):
                 return work(connection)
         with Guard(ends) as guard:
@@ -325,13 +340,3 @@ def _unprepared(raw: Any) -> Iterator[None]:
         yield
     finally:
         raw.prepare_threshold = threshold
-
-
-def _secrets_of(engine: Engine) -> list[str]:
-    """What no message may show; the longest first, since one may be a piece of another."""
-    given = [str(engine.url.password or "")]
-    for name, value in engine.url.query.items():
-        if any(piece in name.lower() for piece in ("pass", "pwd", "secret", "token")):
-            given += [value] if isinstance(value, str) else value
-    written = {form(secret) for secret in given for form in (str, quote, quote_plus)}
-    return sorted((secret for secret in written if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)

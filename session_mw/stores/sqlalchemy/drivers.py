@@ -95,6 +95,7 @@ _LEAVE_OUT = {
             "converter_class",
             "cursor_factory",
             "cursorclass",
+            "failover",
             "row_factory",
             "sock",
             "source_address",
@@ -106,9 +107,11 @@ _LEAVE_OUT = {
     "prepare_threshold": "the store prepares no statement by name, with or without a pooler",
 }
 _TLS = {
-    "postgresql": "write sslmode=require, or sslmode=verify-full with sslrootcert=/path/of/ca.pem",
-    "mysql": "write ssl_ca=/path/of/ca.pem",
+    "psycopg": "write sslmode=require, or sslmode=verify-full with sslrootcert=/path/of/ca.pem",
+    "psycopg2": "write sslmode=require, or sslmode=verify-full with sslrootcert=/path/of/ca.pem",
+    "pg8000": "write ssl_context=true, which checks the server's certificate by the system's list",
 }
+_TLS_OF_MYSQL = "write ssl_ca=/path/of/ca.pem"
 _SOCKETS: dict[str, dict[str, Any]] = {
     "psycopg": {"host": _NOWHERE},
     "psycopg2": {"host": _NOWHERE},
@@ -120,7 +123,7 @@ _SOCKETS: dict[str, dict[str, Any]] = {
     "mysqlconnector": {"unix_socket": _NOWHERE},
 }
 # How each of them says that there is no such socket.
-_FOUND_NOTHING = re.compile(rf"{_NOWHERE}|\b200[23]\b|communication error|No such file or directory")
+_FOUND_NOTHING = re.compile(rf"{_NOWHERE}|\b200[23]\b|communication error")
 
 
 def driver_arguments(url: URL, timeout: float) -> dict[str, Any]:
@@ -165,9 +168,11 @@ def check(engine: Engine, arguments: Mapping[str, Any]) -> None:
             warnings.simplefilter("ignore")
             engine.dialect.connect(*positional, **named).close()
     except Exception as error:  # noqa: BLE001 - drivers refuse with errors of any type
-        said = errors.words(error, [str(engine.url.password or "") or _NOWHERE])
+        said = errors.words(error, errors.secrets_of(engine.url))
         if not _FOUND_NOTHING.search(str(error)) or isinstance(error, FileNotFoundError):
+            # Some drivers name the option, others quote only its value.
             guilty = [name for name in engine.url.query if name in str(error)]
+            guilty += [name for name, value in engine.url.query.items() if value and str(value) in str(error)]
             hint = f"the option {guilty[0]!r} in the store's URL: " if guilty else ""
             errors.scrub(error)
             raise ConfigurationError(f"{hint}{engine.driver} does not take the store's URL: {said}") from None
@@ -210,7 +215,7 @@ def _refuse(url: URL, name: str, given: str | tuple[str, ...]) -> None:
     elif name == "prepare_threshold" and given in ("", "None"):
         problem = None
     elif name == "ssl":
-        problem = _TLS.get(url.get_backend_name(), _TLS["mysql"])
+        problem = _TLS.get(_driver(url), _TLS_OF_MYSQL)
     elif not isinstance(given, str) and name != "host":
         problem = "it is given twice"
     if problem:

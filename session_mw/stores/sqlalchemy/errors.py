@@ -7,11 +7,14 @@ import sqlite3
 import sys
 from collections.abc import Iterable
 from enum import Enum, auto
+from urllib.parse import quote, quote_plus
 
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 
 _LONGEST = 300
+_SHORTEST_SECRET = 3
+"""Letters; to leave out a shorter one would make all messages unreadable."""
 
 
 class Verdict(Enum):
@@ -33,11 +36,11 @@ class Verdict(Enum):
 # MySQL and MariaDB: https://mariadb.com/kb/en/mariadb-error-code-reference/; pyodbc gives an SQLSTATE as well.
 _VERDICTS = {
     Verdict.TAKEN: {"23505", 1062, 1586},
-    # 1205: the server's own limit for a lock was shorter than ours
-    Verdict.AGAIN: {"40001", "40P01", 1213, 1020, 1205},
+    # 55P03, 1205: the server's own limit for a lock was shorter than ours. 40003: whether it was done is not known.
+    Verdict.AGAIN: {"40001", "40003", "40P01", "55P03", 1213, 1020, 1205},
     Verdict.READ_ONLY: {"25006", 1290, 1792, 1836},
-    # a server that goes down or comes up, a connection killed by an administrator
-    Verdict.LOST: {"57P01", "57P02", "57P03", 1053, 1927, 4031},
+    # a server that goes down or comes up (1047: a node of Galera), a connection killed by an administrator
+    Verdict.LOST: {"57P01", "57P02", "57P03", 1047, 1053, 1927, 4031},
 }
 _FOREIGN = {"42703", 1054}
 _MISSING = {"42P01", 1146}
@@ -96,6 +99,16 @@ def codes(error: BaseException) -> set[str | int]:
     states = {code for code in found if isinstance(code, str) and re.fullmatch("[0-9A-Z]{5}", code)}
     # MySQL's drivers give the general state for errors of their own
     return numbers | (states - {"HY000"})
+
+
+def secrets_of(url: URL) -> list[str]:
+    """What no message may show; the longest first, since one may be a piece of another."""
+    given = [str(url.password or "")]
+    for name, value in url.query.items():
+        if any(piece in name.lower() for piece in ("pass", "pwd", "secret", "token")):
+            given += [value] if isinstance(value, str) else value
+    written = {form(secret) for secret in given for form in (str, quote, quote_plus)}
+    return sorted((secret for secret in written if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
 def words(error: BaseException, secrets: Iterable[str]) -> str:

@@ -92,7 +92,8 @@ class SQLAlchemyStore:
         there), ``timeout`` (5: seconds that an operation may take; for SQLite, to wait for its lock),
         ``pool_size`` (5: connections that are kept; there are at most 10 more), ``pool_recycle``
         (seconds). All others are the driver's, and are checked here.
-        A file of SQLite in which there is nothing yet gets write-ahead logging.
+        A file of SQLite in which there is nothing yet gets write-ahead logging. With it, log-outs work on a full disk,
+        as with ``sqlite://``, and a file that was exchanged is used, or an error, from then on.
 
         Args:
             url: The URL.
@@ -139,7 +140,7 @@ class SQLAlchemyStore:
 
     def load(self, key: str) -> Record | None:
         """Read a record."""
-        for data, version, expires in self._connections.rows(self._sql.load, key=key, now=_now()):
+        for data, version, expires in self._rows(self._sql.load, key=key, now=_now()):
             # others can put values of any type into a table of SQLite
             if isinstance(data, (bytes, memoryview)) and _is_version(version) and isinstance(expires, int):
                 return Record(bytes(data), version, expires)
@@ -148,42 +149,44 @@ class SQLAlchemyStore:
 
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
         """Write a new record, unless the key is taken."""
+        ends = self._connections.deadline()
         if random.random() < _SWEEPS:  # noqa: S311 - it guards nothing
             self._sweep_a_little()
         now = _now()
         row = _row(data, now + ttl, principal)
-        if self._connections.insert(self._sql.insert, id=key, **row):
+        if self._connections.insert(ends, self._sql.insert, id=key, **row):
             return True
         # Taken, but by a record that may have ended, or by this one before the connection dropped.
-        return self._changed(self._sql.take_over, key=key, now=now, **row) or self._has(key, row["version"])
+        return self._changed(ends, self._sql.take_over, key=key, now=now, **row) or self._has(ends, key, row["version"])
 
     def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
         """Write a record that still has the version."""
         if not _is_version(version):
             # a driver would fail at some of what it can be
             return False
-        now = _now()
+        ends, now = self._connections.deadline(), _now()
         row = _row(data, now + ttl, principal)
-        changed = self._changed(self._sql.update, key=key, now=now, known=version, **row)
-        return changed or self._has(key, row["version"])
+        changed = self._changed(ends, self._sql.update, key=key, now=now, known=version, **row)
+        return changed or self._has(ends, key, row["version"])
 
     def touch(self, key: str, ttl: int) -> bool:
         """Let the record end ``ttl`` seconds from now."""
         now = _now()
-        return self._changed(self._sql.touch, key=key, now=now, ends=min(now + ttl, _LATEST))
+        until = min(now + ttl, _LATEST)
+        return self._changed(self._connections.deadline(), self._sql.touch, key=key, now=now, until=until)
 
     def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
         if is_key(key):
-            self._changed(self._sql.delete, key=key)
+            self._changed(self._connections.deadline(), self._sql.delete, key=key)
 
     def keys_of(self, principal: str) -> list[str]:
         """The keys of the principal's live records."""
-        return [key for (key,) in self._connections.rows(self._sql.keys_of, owner=_owner(principal), now=_now())]
+        return [key for (key,) in self._rows(self._sql.keys_of, owner=_owner(principal), now=_now())]
 
     def count_expired(self) -> int:
         """How many expired records there are."""
-        return int(self._connections.rows(self._sql.count_expired, now=_now())[0][0])
+        return int(self._rows(self._sql.count_expired, now=_now())[0][0])
 
     def sweep(self, batch: int = 1000) -> Iterator[int]:
         """Remove expired records, at most ``batch`` (and 900) with one statement.
@@ -191,9 +194,8 @@ class SQLAlchemyStore:
         Yields:
             How many records each statement removed.
         """
-        size = min(batch, _MOST_PARAMETERS)
-        while keys := [key for (key,) in self._connections.rows(self._sql.find_expired, now=_now(), batch=size)]:
-            yield self._connections.count(self._sql.remove_expired, keys=keys, now=_now())
+        while (removed := self._swept(batch, self._connections.deadline())) is not None:
+            yield removed
 
     def close(self) -> None:
         """Close the engine's connections, also where the engine was given to the store."""
@@ -201,15 +203,25 @@ class SQLAlchemyStore:
 
     def _sweep_a_little(self) -> None:
         try:
-            next(self.sweep(_SWEPT_AT_ONCE), None)
+            # It must leave time for what it is done beside.
+            self._swept(_SWEPT_AT_ONCE, self._connections.deadline(share=0.25))
         except StoreError as error:
             _logger.warning("expired sessions could not be removed: %s", error)
 
-    def _has(self, key: str, version: str) -> bool:
-        return [version] == [found for (found,) in self._connections.rows(self._sql.version, key=key)]
+    def _swept(self, batch: int, ends: float) -> int | None:
+        """How many expired records one statement has removed; None if there was none."""
+        size = min(batch, _MOST_PARAMETERS)
+        keys = [key for (key,) in self._connections.rows(ends, self._sql.find_expired, now=_now(), batch=size)]
+        return self._connections.count(ends, self._sql.remove_expired, keys=keys, now=_now()) if keys else None
 
-    def _changed(self, statement: Any, **parameters: Any) -> bool:
-        return self._connections.count(statement, **parameters) > 0
+    def _has(self, ends: float, key: str, version: str) -> bool:
+        return [version] == [found for (found,) in self._connections.rows(ends, self._sql.version, key=key)]
+
+    def _rows(self, statement: Any, **parameters: Any) -> Any:
+        return self._connections.rows(self._connections.deadline(), statement, **parameters)
+
+    def _changed(self, ends: float, statement: Any, **parameters: Any) -> bool:
+        return self._connections.count(ends, statement, **parameters) > 0
 
 
 def _now() -> int:

@@ -60,7 +60,7 @@ class Statements:
         self.insert = table.insert()
         self.take_over: Update = update(table).where(this, expired).values(row)
         self.update: Update = update(table).where(this, live, columns.version == bindparam("known")).values(row)
-        self.touch: Update = update(table).where(this, live).values(expires=bindparam("ends"))
+        self.touch: Update = update(table).where(this, live).values(expires=bindparam("until"))
         self.delete: Delete = delete(table).where(this)
         self.version: Select[Any] = select(columns.version).where(this)
         self.keys_of: Select[Any] = select(columns.id).where(columns.principal == bindparam("owner"), live)

@@ -64,8 +64,10 @@ def source_from_url(text: str, create: bool) -> tuple[Source, dict[str, Any]]:
     # what is given as an argument must not be given by the URL as well, in another form
     url = url.difference_update_query([name for name in ("prepare_threshold",) if name in url.query])
 
+    disk = sqlite_file.disk_of(url)
+
     def make() -> Engine:
-        return _engine(url, arguments, options, may_create)
+        return _engine(url, arguments, options, may_create, disk)
 
     try:
         engine = make()
@@ -75,7 +77,7 @@ def source_from_url(text: str, create: bool) -> tuple[Source, dict[str, Any]]:
         raise ConfigurationError(f"SQLAlchemy makes no engine of {shown!r}: {type(error).__name__}") from None
     check(engine, arguments)
     places = options.get("pool_size", _POOL_SIZE) + _OVERFLOW
-    return Source(engine, timeout, places, make), options
+    return Source(engine, timeout, places, make, disk), options
 
 
 def location_of(text: str) -> Location:
@@ -179,13 +181,15 @@ def _unloaded(url: URL, shown: str, error: ImportError) -> ConfigurationError:
     return ConfigurationError(f"{shown!r} needs a driver that is installed but cannot be loaded: {error}")
 
 
-def _engine(url: URL, arguments: Mapping[str, Any], options: Mapping[str, Any], create: bool) -> Engine:
+def _engine(
+    url: URL, arguments: Mapping[str, Any], options: Mapping[str, Any], create: bool, disk: sqlite_file.Disk | None
+) -> Engine:
     is_sqlite = url.get_backend_name() == "sqlite"
     wait = options.get("timeout", TIMEOUT)
     engine = create_engine(
         url,
         # how long to wait for another process that writes, while a connection is made
-        connect_args={"timeout": wait} if is_sqlite else dict(arguments),
+        connect_args={"timeout": wait, **(sqlite_file.FACTORY if disk else {})} if is_sqlite else dict(arguments),
         # Each operation is one statement: no BEGIN and COMMIT around it, nothing to roll back after it.
         isolation_level="AUTOCOMMIT",
         pool_reset_on_return=None,
@@ -199,7 +203,7 @@ def _engine(url: URL, arguments: Mapping[str, Any], options: Mapping[str, Any], 
     # From SQLAlchemy 2.0.43 on it can be asked not to send a ROLLBACK after each statement all the same.
     setattr(engine.dialect, "skip_autocommit_rollback", True)  # noqa: B010
     if engine.driver == "pysqlite":
-        sqlite_file.prepare(engine, create)
+        sqlite_file.prepare(engine, create, disk)
     elif not is_sqlite:
         event.listen(engine, "do_connect", _connect_in_time)
     return engine

@@ -50,33 +50,48 @@ class Connections:
 
     def read(self, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
         """Run a SELECT; every row."""
+        ends = self.deadline()
         for is_last in (False, True):
             pool = self._checked_pool()
             try:
-                connection = pool.take()
-                try:
-                    return connection.run(sql, parameters, time.monotonic() + self._timeout).fetchall()
-                finally:
-                    pool.give_back(connection)
+                return pool.run(lambda connection: connection.run(sql, parameters, ends).fetchall(), ends)
             except sqlite3.Error as error:
                 # SQLite may have failed because the file was exchanged just now.
                 if is_last or self._current(pool) is pool:
                     raise explained(error, self._path) from error
         raise StoreError(self._exchanged_often())
 
-    def write(self, sql: str, parameters: tuple[Any, ...], *, may_grow: bool = False, is_new: bool = False) -> int:
+    def deadline(self, share: float = 1) -> float:
+        """When an operation has to end that begins now, on the clock of :func:`time.monotonic`.
+
+        Args:
+            share: How much of the timeout it may take.
+        """
+        return time.monotonic() + share * self._timeout
+
+    def write(
+        self,
+        sql: str,
+        parameters: tuple[Any, ...],
+        ends: float | None = None,
+        *,
+        may_grow: bool = False,
+        is_new: bool = False,
+    ) -> int:
         """Run any other statement; how many rows it changed.
 
         Args:
             sql: The statement.
             parameters: Its values.
+            ends: When to give up; None: after the timeout.
             may_grow: Whether to check if the file has to grow (see :mod:`session_mw.stores.sqlite.log`).
             is_new: Whether it makes a new record; implies ``may_grow``.
         """
+        ends = self.deadline() if ends is None else ends
         for is_last in (False, True):
             pool = self._checked_pool()
             try:
-                changed = self._write_once(pool, sql, parameters, may_grow or is_new, is_new)
+                changed = self._write_once(pool, sql, parameters, ends, may_grow or is_new, is_new)
             except sqlite3.Error as error:
                 if is_last or self._current(pool) is pool:
                     raise explained(error, self._path) from error
@@ -125,23 +140,20 @@ class Connections:
         """Called by :mod:`session_mw.stores.fork`; a child has a pool of its own, whose locks it does not hold."""
         self._pools.get().release()
 
-    def _write_once(self, pool: Pool, sql: str, parameters: tuple[Any, ...], may_grow: bool, is_new: bool) -> int:
-        deadline = time.monotonic() + self._timeout
+    def _write_once(
+        self, pool: Pool, sql: str, parameters: tuple[Any, ...], ends: float, may_grow: bool, is_new: bool
+    ) -> int:
         is_nearly_full = is_new and log.is_nearly_full(self._path)
 
-        def work() -> int:
-            connection = pool.take()
-            try:
-                if is_nearly_full:
-                    log.refuse_new_record(connection, self._path, deadline)
-                changed = log.write(connection, sql, parameters, deadline)
-                if may_grow:
-                    log.copy_if_grown(connection, pool, self._path, deadline)
-                return changed
-            finally:
-                pool.give_back(connection)
+        def work(connection: Connection) -> int:
+            if is_nearly_full:
+                log.refuse_new_record(connection, self._path, ends)
+            changed = log.write(connection, sql, parameters, ends)
+            if may_grow:
+                pool.pages = log.copy_if_grown(connection, pool.pages, self._path, ends)
+            return changed
 
-        return run_holding(pool.writing, self._timeout, BUSY, work)
+        return run_holding(pool.writing, max(ends - time.monotonic(), 0), BUSY, lambda: pool.run(work, ends))
 
     def _checked_pool(self) -> Pool:
         pool = self._pools.get()

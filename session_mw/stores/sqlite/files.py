@@ -9,7 +9,7 @@ import sqlite3
 import stat
 
 from session_mw.exceptions import ConfigurationError, StoreError
-from session_mw.stores.owners import give_to_owner_of, rights_of
+from session_mw.stores.owners import make_private_file, rights_of
 
 logger = logging.getLogger("session_mw")
 
@@ -24,18 +24,13 @@ def make_private(path: str) -> None:
     Raises:
         ConfigurationError: It cannot be made.
     """
-    directory = os.path.dirname(path)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            give_to_owner_of(directory, descriptor)
-        finally:
-            os.close(descriptor)
+        make_private_file(path)
     except FileExistsError:
         warn_of_readers(path)
     except PermissionError as error:
-        problem = f"{path!r} cannot be made: {error.strerror}"
-        raise ConfigurationError(f"{problem}; {rights_of(directory) or 'does its directory exist?'}") from error
+        reason = rights_of(os.path.dirname(path)) or "does its directory exist?"
+        raise ConfigurationError(f"{path!r} cannot be made: {error.strerror}; {reason}") from error
     except OSError as error:
         raise ConfigurationError(f"{path!r} cannot be made: {error.strerror}; does its directory exist?") from error
 

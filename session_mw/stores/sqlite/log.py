@@ -18,7 +18,7 @@ from typing import Any
 from session_mw.exceptions import StoreError
 from session_mw.stores.sqlite.files import bytes_left, is_out_of_space
 from session_mw.stores.sqlite.identity import id_of
-from session_mw.stores.sqlite.pool import Connection, Pool
+from session_mw.stores.sqlite.pool import Connection
 
 logger = logging.getLogger("session_mw")
 
@@ -87,23 +87,40 @@ def write(connection: Connection, sql: str, parameters: tuple[Any, ...], deadlin
     except sqlite3.OperationalError as error:
         if not is_out_of_space(error):
             raise
-    # A long reader may have kept the log from beginning anew. If it has ended, the log can be copied into the file now
-    # and begin anew in the space that it has: a log-out should not fail because the disk is full. Only SQLite can wait
-    # for that reader.
-    connection.execute(f"PRAGMA busy_timeout={max(0, int((deadline - time.monotonic()) * 1000))}")
-    connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-    connection.execute("PRAGMA busy_timeout=0")
+    begin_anew(connection, deadline)
     return connection.run(sql, parameters, deadline).rowcount
 
 
-def copy_if_grown(connection: Connection, pool: Pool, path: str, deadline: float) -> None:
-    """Copy the log into the database file if the file has to grow for it, while the disk has the space."""
+def begin_anew(connection: Connection, deadline: float) -> None:
+    """Copy the log into the file and let it begin anew in the space that it has, before a second try on a full disk.
+
+    A long reader may have kept the log from it. If it has ended, a log-out should not fail because the disk is full.
+    Only SQLite can wait for that reader.
+    """
+    connection.execute(f"PRAGMA busy_timeout={max(0, int((deadline - time.monotonic()) * 1000))}")
+    connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    connection.execute("PRAGMA busy_timeout=0")
+
+
+def copy_if_grown(connection: Connection, known: int, path: str, deadline: float) -> int:
+    """Copy the log into the database file if the file has to grow for it, while the disk has the space.
+
+    Args:
+        connection: A connection that has written.
+        known: How many pages the database had when the log was last copied here; at first 0.
+        path: The database file.
+        deadline: When to give up.
+
+    Returns:
+        The same for the next call.
+    """
     (pages,) = connection.run("PRAGMA page_count", (), deadline).fetchone()
-    if pages > pool.pages:
+    if pages > known:
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.OperationalError:
             # The disk is full. The record is in the log, and the next write tries again.
             logger.debug("the log of %r could not be copied into the file", path, exc_info=True)
         else:
-            pool.pages = pages
+            return int(pages)
+    return known

@@ -9,10 +9,11 @@ import sqlite3
 import sys
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from itertools import islice
+from typing import Any, TypeVar
 
 from session_mw.exceptions import StoreError
 from session_mw.stores import fork
@@ -22,6 +23,8 @@ from session_mw.stores.sqlite.identity import FileIds
 
 BUSY = "the session database was busy for too long; try again, or wait longer: ?timeout=10"
 
+T = TypeVar("T")
+
 # Seconds between two looks whether a connection was given back.
 _PAUSE = 0.0005
 # Seconds between two tries while another process holds the file, at most.
@@ -29,7 +32,7 @@ _LONGEST_PAUSE = 0.003
 
 
 class Connection(sqlite3.Connection):
-    """A connection that weak references can count; it is closed with its store, where nobody closes that."""
+    """A connection that is closed with its store, where nobody closes that."""
 
     _process: int | None = None
 
@@ -69,14 +72,14 @@ class Connection(sqlite3.Connection):
 class Pool:
     """The connections of one process to one file.
 
-    A connection is taken out while it is used. If an exception that another thread sets (``PyThreadState_SetAsyncExc``)
-    loses one on the way, the connection closes when Python drops its last reference, and :attr:`open` no longer counts
-    it. So other threads can go on although that connection was never given back.
+    A connection is taken out while it is used. Another thread can set an exception in this one
+    (``PyThreadState_SetAsyncExc``), which CPython may raise as soon as a call has returned: its result is lost then. So
+    connections go from one deque to another by a single call in C, and come back by another one in ``finally``.
 
     Args:
         open_connection: Opens another connection for this pool; called by one thread at a time.
         most: How many connections may be open at once.
-        timeout: Seconds to wait for a connection.
+        timeout: Seconds to wait for all connections before a fork.
 
     Attributes:
         idle: The connections that nobody uses.
@@ -95,7 +98,7 @@ class Pool:
         self._timeout = timeout
         # The connection that was given back last is taken first, because its page cache is the newest.
         self.idle: deque[Connection] = deque()
-        self.open: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self.open: set[Connection] = set()
         self.writing = threading.RLock()
         self.files = FileIds(None, None, None)
         self.looked_at = 0.0
@@ -104,46 +107,54 @@ class Pool:
         # What to do with a connection that is given back after the pool was left.
         self._part_with: Callable[[Connection], None] | None = None
 
-    def take(self) -> Connection:
-        """Take an idle connection, a new one, or one that another thread gives back in time.
+    def run(self, work: Callable[[Connection], T], ends: float) -> T:
+        """Call ``work`` with an idle connection, a new one, or one that another thread gives back in time.
+
+        Args:
+            work: What to do.
+            ends: When to give up waiting, on the clock of :func:`time.monotonic`.
 
         Raises:
-            StoreError: Others used all connections for longer than the timeout.
+            StoreError: Others used all connections for longer.
             sqlite3.Error: A new connection could not be opened.
         """
+        taken: deque[Connection] = deque()
         try:
-            return self.idle.pop()
-        except IndexError:
-            deadline = time.monotonic() + self._timeout
-        while True:
-            connection = run_holding(self.opening, self._timeout, BUSY, self._open_one_more)
-            if connection is not None:
-                return connection
-            while len(self.open) >= self._most:
-                try:
-                    return self.idle.pop()
-                except IndexError:
-                    if time.monotonic() > deadline:
-                        raise StoreError(BUSY) from None
-                time.sleep(_PAUSE)
+            self._take(taken, ends)
+            if taken[0].in_transaction:
+                # An exception that another thread set has interrupted the transaction of the last user.
+                taken[0].rollback()
+            return work(taken[0])
+        finally:
+            self.idle.extend(taken)
+            # The exception may have come before this was said.
+            self.open.update(taken)
+            # Looked at after the connection was put back: otherwise a leave() in between would not see it.
+            if self._part_with is not None:
+                self.leave(self._part_with)
 
-    def _open_one_more(self) -> Connection | None:
+    def _take(self, taken: deque[Connection], ends: float) -> None:
+        while not self._take_idle(taken):
+            if len(self.open) < self._most:
+                left = max(ends - time.monotonic(), 0)
+                run_holding(self.opening, left, BUSY, lambda: self._open_one_more(taken))
+                if taken:
+                    return
+            if time.monotonic() > ends:
+                raise StoreError(BUSY)
+            time.sleep(_PAUSE)
+
+    def _take_idle(self, taken: deque[Connection]) -> bool:
+        with suppress(IndexError):
+            # One call in C from one deque to the other.
+            taken.extend(islice(iter(self.idle.pop, None), 1))
+        return len(taken) > 0
+
+    def _open_one_more(self, taken: deque[Connection]) -> None:
         # Called with the lock held, so that two threads cannot both open the last connection that is allowed.
-        if len(self.open) >= self._most:
-            return None
-        connection = self._open_connection(self)
-        self.open.add(connection)
-        return connection
-
-    def give_back(self, connection: Connection) -> None:
-        """Let others use a connection again."""
-        if connection.in_transaction:
-            # An exception that another thread set has interrupted the transaction.
-            connection.rollback()
-        self.idle.append(connection)
-        # Looked at after the connection was put back: otherwise a leave() in between would not see it.
-        if self._part_with is not None:
-            self.leave(self._part_with)
+        if len(self.open) < self._most:
+            taken.append(self._open_connection(self))
+            self.open.update(taken)
 
     def leave(self, part_with: Callable[[Connection], None]) -> None:
         """Part with all idle connections now, and with those in use when they are given back."""
@@ -162,11 +173,10 @@ class Pool:
         self.writing.acquire()
         self.opening.acquire()
         # Readers give their connections back soon, and nobody opens another one meanwhile.
-        while len(self.open) and time.monotonic() < deadline:
+        while (self.open or self.idle) and time.monotonic() < deadline:
             if self.idle:
                 connection = self.idle.pop()
                 connection.close()
-                # The WeakSet would count it for longer if a traceback that somebody keeps refers to it.
                 self.open.discard(connection)
             else:
                 time.sleep(_PAUSE)

@@ -116,14 +116,15 @@ class SQLiteStore:
 
     def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.create`."""
-        now = int(time.time())
+        now, ends = int(time.time()), self._connections.deadline()
         if next(self._creates) % SWEEP_ONE_IN == 0:
             try:
-                self._connections.write(self._sql.sweep, (now, SWEPT_AT_ONCE))
+                # It must leave time for what it is done beside.
+                self._connections.write(self._sql.sweep, (now, SWEPT_AT_ONCE), self._connections.deadline(share=0.25))
             except StoreError as error:
                 logger.warning("expired sessions were not removed: %s", error)
         values = (key, data, _new_version(), now + ttl, principal, now)
-        return self._connections.write(self._sql.create, values, is_new=True) == 1
+        return self._connections.write(self._sql.create, values, ends, is_new=True) == 1
 
     def update(self, key: str, data: bytes, ttl: int, version: Any, principal: str | None = None) -> bool:
         """As :meth:`session_mw.protocols.IndexedStore.update`."""
