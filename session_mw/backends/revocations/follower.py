@@ -339,7 +339,8 @@ class Revocations:
         age = self._age(self._known)
         if self._age(self._failed) < SECONDS_BETWEEN_LOOKS and age <= self._max_age:
             return
-        wait = _PATIENCE if (age > _STALE or self._is_behind) and self._failure is None else 0.0
+        is_worth_waiting = exact or self._is_behind or age > _STALE
+        wait = _PATIENCE if is_worth_waiting and self._failure is None else 0.0
         try:
             self._looked(wait=_LONGEST_WAIT if age > self._max_age else wait, exact=exact)
         except StoreError as error:
