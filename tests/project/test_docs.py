@@ -55,7 +55,6 @@ def test_every_fence_of_a_page_belongs_to_a_block(page: Path) -> None:
 # Python
 
 
-# Flask-Login 0.6.3, when it sets its remember cookie
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page: Path, run_page: RunPage) -> None:
     assert run_page(page)["__name__"] == "session_mw_docs_page"
