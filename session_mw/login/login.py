@@ -383,5 +383,5 @@ class Login:
             action = self.after.pop(0)
             try:
                 action()
-            except StoreError:
-                logger.warning("a log-in was answered, and the store failed in what follows it", exc_info=True)
+            except StoreError as error:
+                logger.warning("a log-in was answered, and the store failed in what follows it: %s", error)

@@ -155,8 +155,8 @@ class MigratingStore:
             moved = self._new.load(key) if ttl < left else None
             if moved is not None and moved.data == data:
                 self._update_new(key, data, ttl, moved.version, principal)
-        except StoreError:
-            logger.warning("the session %s… has moved, but its old record could not be removed", key[:8], exc_info=True)
+        except StoreError as error:
+            logger.warning("the session %s… has moved, but its old record could not be removed: %s", key[:8], error)
         return True
 
     def _touch_moved(self, key: str, ttl: int) -> bool:

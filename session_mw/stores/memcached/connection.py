@@ -7,6 +7,10 @@ import socket
 import time
 from typing import Any, TypeAlias
 
+from session_mw.stores import host_names
+
+host_names.prepare()
+
 Address: TypeAlias = tuple[str, int] | str
 """Host and port, or the path of a Unix socket."""
 

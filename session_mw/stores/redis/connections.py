@@ -23,6 +23,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.sentinel import SentinelConnectionPool
 
+from session_mw.stores import host_names
+
+host_names.prepare()
+
 _LEAST_SECONDS = 0.001
 """A socket takes a time-out of 0 as "do not wait", and then raises BlockingIOError instead of TimeoutError."""
 

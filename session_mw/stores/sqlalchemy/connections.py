@@ -183,7 +183,7 @@ class Connections:
                 self._source.disk.follow(cast("IdlePool", self.engine.pool))
             with self.engine.connect() as connection, _alone(connection):
                 return work(connection)
-        with Guard(ends) as guard:
+        with Guard(ends, shuts=self._source.make is not None) as guard:
             connection = self._check_out(guard)
             try:
                 pool = self.engine.pool

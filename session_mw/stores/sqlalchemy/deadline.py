@@ -26,6 +26,11 @@ from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from typing import Any, Generic, TypeVar
 
+from session_mw.stores import host_names
+from session_mw.stores.sqlalchemy import errors
+
+host_names.prepare()
+
 T = TypeVar("T")
 
 
@@ -38,14 +43,19 @@ class Guard:
 
     Args:
         ends: On the clock of :func:`time.monotonic`.
+        shuts: Whether the connections are shut down as well where the ``with`` statement is left by an error that is
+            not the database's answer. What interrupts a call may leave a connection behind in the frames of its
+            traceback; for as long as somebody keeps that, the database would count it.
 
     Attributes:
         fired: Whether the time was over.
     """
 
-    def __init__(self, ends: float) -> None:
+    def __init__(self, ends: float, *, shuts: bool) -> None:
         self.ends = ends
         self.fired = False
+        self._shuts = shuts
+        self._is_over = False
         self._copies: deque[int] = deque()
         self._watch = _watch_of_this_process()
 
@@ -54,17 +64,19 @@ class Guard:
         self._token = current.set(self)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._is_over = True
+        is_broken = self._shuts and error is not None and not errors.is_answer(error)
+        self._end_each(_shut if is_broken else _socket.close)
         current.reset(self._token)
         self._watch.disarm(self)
-        self._end_each(_socket.close)
 
     def add(self, connection: object) -> None:
-        """Guard a driver's connection until the ``with`` statement ends."""
+        """Guard a driver's connection until the ``with`` statement ends; shut it down where that has ended."""
         # A copy of the descriptor: the driver may close its own within the call, and its number
         # may then be another thread's connection. In C, so that nothing comes between copying and keeping.
         self._copies.extend(map(_socket.dup, _descriptors(connection)))
-        if self.fired:
+        if self.fired or self._is_over:
             self.fire()
 
     def fire(self) -> None:

@@ -13,6 +13,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -150,13 +151,18 @@ def driver_arguments(url: URL, timeout: float) -> dict[str, Any]:
 
 
 def check(engine: Engine, arguments: Mapping[str, Any]) -> None:
-    """Refuse what the driver would refuse at the first connection.
+    """Refuse what the driver would refuse at the first connection, and load what it would load then.
 
     Raises:
         ConfigurationError: It does.
     """
     if engine.driver not in _SOCKETS:
         return
+    if engine.driver == "mysqlconnector":
+        # An import in a request, broken off by an exception from outside, can leave CPython's import lock taken.
+        for way in ("mysql_native_password", "caching_sha2_password"):
+            with suppress(ImportError):
+                import_module(f"mysql.connector.plugins.{way}")
     positional, named = engine.dialect.create_connect_args(engine.url)
     named = {**named, **arguments, **_SOCKETS[engine.driver]}
     if engine.dialect.name == "postgresql":

@@ -214,7 +214,12 @@ def _connect_in_time(dialect: Any, record: object, positional: list[Any], named:
     guard = deadline.current.get()
     if guard is None:
         return None
-    connection = guard.in_time(lambda: dialect.connect(*positional, **named), lambda late: late.close())
-    # SQLAlchemy asks a new connection for the server's version and so on: that is bounded too.
-    guard.add(connection)
-    return connection
+
+    def connect() -> Any:
+        connection = dialect.connect(*positional, **named)
+        # Here, where no exception from outside is set in: SQLAlchemy asks a new connection for the server's version and
+        # so on, and that is bounded too.
+        guard.add(connection)
+        return connection
+
+    return guard.in_time(connect, lambda late: late.close())
