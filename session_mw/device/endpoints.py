@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from session_mw.backends.kept_state import KeptState
-from session_mw.backends.revocable import RevocableState
+from session_mw.backends.revocable_state import RevocableState
 from session_mw.device import fields
 from session_mw.device.binding import IDENTIFIER, Binding, binding_in
 from session_mw.device.proofs import BadProof, read_refresh, read_registration
