@@ -2,9 +2,10 @@
 
     python benchmarks/bench.py [--quick] [--full] [--only PART] [--docs]
 
-Prints a table per part and writes ``benchmarks/results/latest.json`` and the plots beside
-it; with ``--docs`` also the page ``docs/benchmarks.md`` and its plots. Only ratios within
-one run mean anything: all contenders of a table run by turns.
+Prints a table per part and writes ``benchmarks/results/latest.json`` and the charts beside
+it; with ``--docs`` also the page ``docs/benchmarks.md``, and ``benchmarks/recorded.json``, of which
+``charts.py`` draws the page's charts. Only ratios within one run mean anything: all contenders of a
+table run by turns.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import platform
 import time
 from pathlib import Path
 
-from reports import Report, save_plots
+from charts import DOCS, RECORD, draw_all
+from reports import Report
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-DOCS = HERE.parent / "docs"
-PARTS = ("in_process", "stores", "server", "growth", "memory", "revocations", "instructions")
+PARTS = ("in_process", "stores", "server", "growth", "memory", "revocations", "device", "instructions")
 
 INTRODUCTION = """# What a session costs
 
@@ -49,9 +50,12 @@ def main() -> None:
         report: Report = _run(part, arguments)
         reports.append(report)
         print(report.text(), f"\n  ({time.monotonic() - began:.0f} s)", flush=True)
-        save_plots(report, RESULTS)
-    _write_json(reports)
+    results = _json(reports)
+    (RESULTS / "latest.json").write_text(results)
+    draw_all(json.loads(results)["parts"], RESULTS)
     if arguments.docs:
+        RECORD.write_text(results)
+        draw_all(json.loads(results)["parts"], DOCS)
         _write_page(reports)
 
 
@@ -67,7 +71,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer rounds, for a first look")
     parser.add_argument("--full", action="store_true", help="a million records and requests, more rounds; takes long")
     parser.add_argument("--only", choices=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md and its plots")
+    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md, its charts, and recorded.json")
     arguments = parser.parse_args()
     if arguments.docs and arguments.only:
         parser.error("--docs writes a page of all parts; leave out --only")
@@ -78,15 +82,12 @@ def _machine() -> str:
     return f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 
 
-def _write_json(reports: list[Report]) -> None:
+def _json(reports: list[Report]) -> str:
     figures = {report.name: report.figures for report in reports}
-    text = json.dumps({"machine": _machine(), "parts": figures}, indent=1, sort_keys=True)
-    (RESULTS / "latest.json").write_text(text + "\n")
+    return json.dumps({"machine": _machine(), "parts": figures}, indent=1) + "\n"
 
 
 def _write_page(reports: list[Report]) -> None:
-    for report in reports:
-        save_plots(report, DOCS)
     pages = [INTRODUCTION.format(machine=_machine()), *(report.markdown() for report in reports)]
     (DOCS / "benchmarks.md").write_text("\n\n".join(pages) + "\n")
 

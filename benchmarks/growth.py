@@ -72,7 +72,7 @@ def run(quick: bool, full: bool) -> Report:
     steep = [f"{axis}, {name}" for axis, name, curve in curves if exponent(curve) > 1]
     report.notes.append(f"Worse than linear: {'; '.join(steep) or 'nothing'}.")
     report.figures = {panel.axis: panel.curves for panel in panels}
-    report.plots["benchmarks-growth"] = lambda figure: _plot(figure, panels)
+    report.charts.append("benchmarks-growth")
     return report
 
 
@@ -231,18 +231,3 @@ def _table(panel: Panel) -> Table:
         for name, curve in panel.curves.items()
     ]
     return Table(panel.axis[0].upper() + panel.axis[1:], ["", *(f"{n:,}" for n in amounts), "exponent"], rows)
-
-
-def _plot(figure: Any, panels: list[Panel]) -> None:
-    for number, panel in enumerate(panels, 1):
-        axes = figure.add_subplot(2, 4, number)
-        for name, curve in panel.curves.items():
-            axes.plot(list(curve), list(curve.values()), marker="o", markersize=3, label=name)
-        if max(map(max, panel.curves.values())) >= 1000:
-            axes.set(xscale="log", yscale="log")
-        else:
-            axes.set_ylim(bottom=0)
-        axes.set_xlabel(panel.axis.replace(", ", ",\n"), fontsize=8)
-        axes.set_ylabel("µs", fontsize=8)
-        axes.tick_params(labelsize=7)
-        axes.legend(fontsize=7)

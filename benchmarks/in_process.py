@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 from contenders import BARE, OURS
 from driving import check, requests_of
 from peers import BEAKER, DJANGO, FLASK, FLASK_WHOLE, PYRAMID, STARLETTE
-from reports import INK, Promise, Report, Table, micro, promises_table
+from reports import Promise, Report, Table, micro, promises_table
 from scenarios import FORGED, KEY, NO_COOKIE, SCENARIOS, SIZES, Contender, Scenario, sized
 from timing import Rounds, by_turns, ratio, request_timer, typical
 
 CONTENDERS = (BARE, OURS, FLASK, FLASK_WHOLE, STARLETTE, BEAKER, PYRAMID, DJANGO)
-IN_THE_CHART = {"session_mw": OURS, "Beaker": BEAKER, "Django": DJANGO, "Flask": FLASK}
 
 # How many times as fast: about two thirds of what was measured, so that a busy machine breaks no promise.
 # What becomes slower by less is seen by instructions.py.
@@ -73,10 +72,7 @@ def run(quick: bool) -> Report:
         "take turns, so that session_mw, which keeps what was in the last 256 tokens, knows none."
     )
     report.figures = {str(cell): {name: typical(rounds, name) for name in rounds} for cell, rounds in found.items()}
-    report.plots = {
-        "benchmarks": lambda figure: _chart(figure, found),
-        "benchmarks-in-process": lambda figure: _wide_chart(figure, found),
-    }
+    report.charts.append("benchmarks-in-process")
     return report
 
 
@@ -163,36 +159,3 @@ def _times(found: dict[Cell, Rounds], size: str) -> Table:
         for one in CONTENDERS
     ]
     return Table(f"µs per request, {size} of JSON", ["", *(cell.scenario.name for cell in cells)], rows)
-
-
-def _chart(figure: Any, found: dict[Cell, Rounds]) -> None:
-    """For users: what a session costs beside three other libraries."""
-    by_name = {cell.scenario.name: rounds for cell, rounds in found.items() if cell.size == "100 B"}
-    figure.set_size_inches(7.3, 2.6)
-    figure.suptitle("Microseconds per request with a session in a cookie (shorter is better)", x=0.01, ha="left")
-    groups = figure.subplots(1, 3, sharex=True, sharey=True)
-    for axes, group in zip(groups, ("untouched", "read", "write"), strict=True):
-        costs = [typical(by_name[group], one.name) for one in IN_THE_CHART.values()]
-        bars = axes.barh(list(IN_THE_CHART), costs, height=0.7, color=["#2f81f7", *["#8c959f"] * 3])
-        axes.bar_label(bars, [micro(cost) for cost in costs], padding=3, color=INK)
-        axes.set_title(group, loc="left", fontsize=10, fontweight="bold")
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
-        axes.set_xticks([])
-        axes.margins(x=0.2)
-    groups[0].invert_yaxis()
-
-
-def _wide_chart(figure: Any, found: dict[Cell, Rounds]) -> None:
-    """For makers: everybody in every scenario."""
-    cells = [cell for cell in found if cell.size == "100 B"]
-    axes = figure.subplots()
-    width = 0.9 / len(CONTENDERS)
-    for n, one in enumerate(CONTENDERS):
-        heights = [typical(found[cell], one.name) if one.name in found[cell] else 0 for cell in cells]
-        axes.bar([x + n * width for x in range(len(cells))], heights, width, label=one.name)
-    axes.set_yscale("log")
-    axes.set_ylabel("µs per request (logarithmic)")
-    names = [cell.scenario.name.replace(", ", ",\n") for cell in cells]
-    axes.set_xticks([x + 0.4 for x in range(len(cells))], names, fontsize=8)
-    axes.legend(ncols=4, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1))

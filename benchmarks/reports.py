@@ -1,18 +1,10 @@
-"""What a part of the benchmark found: tables for people, figures for programs, charts for both kinds of display."""
+"""What a part of the benchmark found: tables for people, figures for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
-
-Plot: TypeAlias = Callable[[Any], None]
-"""Draws into a matplotlib figure."""
-
-INK, PAPER = "#1f2328", "#ffffff"
-AT_NIGHT = {INK: "#e6edf3", PAPER: "#0d1117"}
-"""The colour that takes another's place where the reader's display is dark."""
+from typing import Any, NamedTuple
 
 
 class Table(NamedTuple):
@@ -65,43 +57,18 @@ class Report:
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
-    plots: dict[str, Plot] = field(default_factory=dict)
-    """Name of a file, and what draws it."""
+    """What ``charts.py`` draws, and what is compared with figures of another day; only what JSON holds."""
+    charts: list[str] = field(default_factory=list)
+    """Those of ``charts.CHARTS`` that stand below the tables on the page."""
 
     def text(self) -> str:
         """For a terminal."""
         return "\n".join([f"\n== {self.title} ==", *(t.text() for t in self.tables), *(f"  {n}" for n in self.notes)])
 
     def markdown(self) -> str:
-        """For a page; the plots lie beside it. One is shown at its top, where :mod:`bench` puts it."""
-        images = [f"![{self.title}]({name}.svg)" for name in self.plots if name != "benchmarks"]
+        """For a page; the charts lie beside it."""
+        images = [f"![{self.title}]({name}.svg)" for name in self.charts]
         return "\n\n".join([f"## {self.title}", *(t.markdown() for t in self.tables), *self.notes, *images])
-
-
-def save_plots(report: Report, directory: Path) -> None:
-    """Draw the report's plots as SVG files whose bytes depend on the figures alone."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "session_mw", "font.size": 9}
-    settings |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK)
-    settings |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "legend.facecolor", "savefig.facecolor"), PAPER)
-    matplotlib.rcParams.update(settings)
-    from matplotlib.figure import Figure
-
-    # The background is painted, so that the text is legible also where a page is not as light or dark as the display.
-    rules = "".join(
-        f'[style*="{kind}: {day}"] {{ {kind}: {night} !important }} '
-        for day, night in AT_NIGHT.items()
-        for kind in ("fill", "stroke")
-    )
-    style = f"<style>@media (prefers-color-scheme: dark) {{ {rules}}}</style>"
-    for name, draw in report.plots.items():
-        figure = Figure(figsize=(8, 4.5), layout="constrained")
-        draw(figure)
-        file = directory / f"{name}.svg"
-        figure.savefig(file, metadata={"Date": None, "Title": report.title})
-        file.write_text(file.read_text().replace("<defs>", f"{style}\n <defs>", 1))
 
 
 def micro(value: float | None) -> str:

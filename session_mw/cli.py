@@ -19,12 +19,12 @@ from session_mw.commands.report import FAIL, as_table, date, summary
 from session_mw.commands.stored import KEY_VARIABLE, Format
 from session_mw.commands.sweep import Bar, counted, sweep
 from session_mw.exceptions import SessionError
-from session_mw.protocols import is_sweepable
+from session_mw.protocols import Store, is_sweepable
 from session_mw.secret_keys import generate
 from session_mw.session import check_principal
 from session_mw.version import __version__
 
-_TOKEN_LIKE_AN_OPTION = re.compile(r"-[A-Za-z0-9._-]{42,}")
+_TOKEN_LIKE_AN_OPTION = re.compile(r"-[A-Za-z0-9._-]{21,}")
 
 _FORMAT = f"""The key of encrypted ones is read from the environment variable {KEY_VARIABLE}, never from the
 command line, where other users of the machine could see it."""
@@ -41,8 +41,9 @@ it is the one that has such keys or says "use = egg:session_mw". A store that an
 _SESSIONS = f"""List the live sessions of a principal, the last used first: id, when it began, when it was last used
 (to a tenth of the lifetime), and its label, if it has one. {_FORMAT}
 {_STORE}"""
-_END = f"""End one session by its id, or with --all every session of a principal, wherever they are in use.
-{_FORMAT} {_STORE} The exit status is 1 where no session has the id."""
+_END = f"""End one session by its id, or with --all every session of a principal, wherever they are in use, and the
+remember cookies of their devices. Sessions in cookies end too: URL is then what "revocations" is set to, and with --all
+--revocations says so. {_FORMAT} {_STORE} The exit status is 1 where no stored session has the id."""
 _SWEEP = f"""Remove what has expired from a store that keeps it until then: file, SQLite, SQL. The stores do so
 little by little as well, so this is for a site that was busy once. {_STORE}"""
 
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments; 130 after Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    # One token in 64 begins with "-", which argparse takes for an option. find_tokens() reads "=TOKEN" as TOKEN.
+    # One token or id in 64 begins with "-", which argparse takes for an option. find_tokens() reads "=TOKEN" as TOKEN.
     options = _parser().parse_args([f"={text}" if _TOKEN_LIKE_AN_OPTION.fullmatch(text) else text for text in given])
     try:
         status: int = options.run(options)
@@ -106,12 +107,13 @@ def _parser() -> argparse.ArgumentParser:
         "--lifetime", default=Format().lifetime, help="the site's lifetime, in seconds or as '12 hours' (%(default)s)"
     )
     listed.add_argument("--json", action="store_true", help="print JSON")
-    listed.set_defaults(run=_sessions)
+    listed.set_defaults(run=_sessions, error=listed.error)
 
     ended = commands.add_parser("end", help="end a session, or all of a principal", description=_END)
     _add_url(ended)
-    ended.add_argument("id", metavar="ID", nargs="?", help="64 hexadecimal digits, as session-mw sessions shows them")
+    ended.add_argument("id", metavar="ID", nargs="?", help="what session.id says, or session-mw sessions shows")
     ended.add_argument("--all", metavar="PRINCIPAL", dest="principal", help="end all sessions of this principal")
+    ended.add_argument("--revocations", action="store_true", help="with --all: those in cookies")
     _add_format(ended)
     ended.set_defaults(run=_end, error=ended.error)
 
@@ -170,6 +172,9 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _sessions(options: argparse.Namespace) -> int:
+    if not options.url and "://" in options.principal:
+        # argparse takes a single argument for the principal.
+        options.error("give a PRINCIPAL after the URL")
     _check_principal(options.principal)
     with existing_store(options.url) as store:
         found = stored.list_all(store, options.principal, _format_of(options))
@@ -197,17 +202,31 @@ def _end(options: argparse.Namespace) -> int:
     if options.principal is not None:
         _check_principal(options.principal)
     with existing_store(url) as store:
-        if session_id is None:
-            count = stored.end_all(store, options.principal, _format_of(options))
-        else:
-            stored.end(store, session_id, _format_of(options))
-            count = 1
-    print(f"{count} session{'' if count == 1 else 's'} ended")
+        print(_ended(store, session_id, options))
     return 0
 
 
+def _ended(store: Store, session_id: str | None, options: argparse.Namespace) -> str:
+    format_ = _format_of(options)
+    if session_id is not None:
+        session_id = session_id.removeprefix("=")
+        if stored.is_in_cookie(session_id):
+            stored.end_in_cookie(store, session_id, format_)
+            return "the session has ended, if there was one: its cookie is refused from now on"
+        stored.end(store, session_id, format_)
+        return "1 session ended"
+    if options.revocations:
+        stored.end_all_in_cookies(store, options.principal, format_)
+        return "all that there were have ended: their cookies are refused from now on"
+    count = stored.end_all(store, options.principal, format_)
+    if not count and stored.has_endings(store, format_):
+        hint = "if this store is what revocations= is set to, add --revocations: sessions in cookies go on"
+        print(f"session-mw: {hint}", file=sys.stderr)
+    return f"{count} session{'' if count == 1 else 's'} ended"
+
+
 def _sweep(options: argparse.Namespace) -> int:
-    with existing_store(options.url) as store:
+    with existing_store(options.url, with_sessions=False) as store:
         if not is_sweepable(store):
             print(f"Nothing to do: in a {type(store).__name__}, sessions expire by themselves.")
         elif options.dry_run:

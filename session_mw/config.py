@@ -109,8 +109,9 @@ def settings_from_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigurationError(f"{setting} is given twice, as {name!r} and by its other name; keep one")
         settings[setting] = read
     secure_is_off = "SESSION_COOKIE_SECURE" in mapping and settings.get("cookie_secure") is False
-    if secure_is_off and settings.get("cookie_partitioned") is True:
-        # False is Flask's default, and Werkzeug sends Secure with a partitioned cookie all the same.
+    if secure_is_off and (settings.get("cookie_partitioned") is True or settings.get("device_bound")):
+        # False is Flask's default, and Werkzeug sends Secure with a partitioned cookie all the same. Devices are bound
+        # over https only.
         settings["cookie_secure"] = True
     return settings
 

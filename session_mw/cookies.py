@@ -18,6 +18,8 @@ MAX_HEADER = 64 * 1024
 MAX_COOKIE = 4096
 MAX_CANDIDATES = 8
 MAX_DELETIONS = 16
+MAX_KNOWN = 256
+"""Headers that are remembered at most, of at most ``MAX_COOKIE`` characters."""
 MAX_ATTRIBUTE = 1024
 """Browsers ignore a longer Path (RFC 6265bis §5.6)."""
 
@@ -63,15 +65,32 @@ class SessionCookie:
         self._other_kind = _attributes(True, httponly, samesite, not partitioned)
         self._tails = {https: self._scope(domain, path) + rest for https, rest in self._attributes.items()}
         self._date = (-1, "")
+        self._known: dict[str, list[str]] | None = None
+
+    def remember_headers(self) -> None:
+        """Remember what is in headers: where another cookie has the name in its own, looking takes longer."""
+        self._known = {}
 
     def values(self, header: str) -> list[str]:
         """The distinct values of the cookie in a Cookie header, in its order; none where it is longer than 64 KiB."""
         if len(header) > MAX_HEADER:
             return []
+        if self._known is not None:
+            return self._remembered(header, self._known)
         if ";" in header:
             return self._of_pairs(header)
         name, _, value = header.partition("=")
         return [_unquoted(value)] if name.strip(" \t") == self.name else []
+
+    def _remembered(self, header: str, known: dict[str, list[str]]) -> list[str]:
+        values = known.get(header)
+        if values is None:
+            values = self._several(header)
+            if len(known) >= MAX_KNOWN:
+                known.clear()
+            if len(header) <= MAX_COOKIE:
+                known[header] = values
+        return values
 
     def _of_pairs(self, header: str) -> list[str]:
         before, head, after = header.partition(self.head)
@@ -103,11 +122,19 @@ class SessionCookie:
             return f"{self.head}{value}{self._tails[https]}"
         return f"{self.head}{value}; Expires={self._http_date(expires)}{self._tails[https]}"
 
+    def set_for(self, value: str, https: bool, seconds: int) -> str:
+        """As :meth:`set`, for so many seconds by the browser's own clock, whatever that says."""
+        return f"{self.head}{value}; Max-Age={seconds}{self._tails[https]}"
+
+    def attributes(self, https: bool) -> str:
+        """The cookie's attributes, but for its end, as Set-Cookie has them."""
+        return self._tails[https].removeprefix("; ")
+
     def delete(self, https: bool) -> str:
         """The Set-Cookie header's text that makes the browser drop the cookie."""
         return f"{self.head}; {_DELETED}{self._tails[https]}"
 
-    def delete_elsewhere(self, host: str, path: str, https: bool) -> list[str]:
+    def delete_elsewhere(self, host: str, path: str, https: bool, *, behind_tls: bool = False) -> list[str]:
         """Deletions of cookies of this name that a page may see beside ours; at most 16.
 
         They stand under another Domain or Path (a setting was changed, a proxy rewrites what the application sees
@@ -117,6 +144,7 @@ class SessionCookie:
         Args:
             host: The request's Host header.
             path: The request's path, decoded.
+            behind_tls: Whether a proxy says that the browser spoke https. Who lies here gets more deletions.
         """
         own = (self.domain and self.domain.lstrip(".").lower(), self.path)
         scopes = [own]
@@ -135,7 +163,7 @@ class SessionCookie:
             scopes = list(dict.fromkeys([own, *same_path, *same_domain, *elsewhere]))
         same, other = self._attributes[https], self._other_kind
         deletions = [(scope, same) for scope in scopes[1:]]
-        if https:
+        if https or behind_tls:
             deletions = [(own, other), *deletions, *((scope, other) for scope in scopes[1:])]
         return [
             f"{self.head}; {_DELETED}{self._scope(*scope)}{attributes}"

@@ -43,6 +43,8 @@ def with_session_headers(
         return headers
     if outcome.refresh_only and _is_for_shared_caches(headers):
         ours = VARIES.headers if session.accessed else ()
+    if outcome.offers and not _is_for_shared_caches(headers):
+        headers = [*headers, *outcome.offers]
     sets_cookie = len(ours) > 1
     for key, value in headers:
         size = len(key)
@@ -56,6 +58,16 @@ def with_session_headers(
     if sets_cookie:
         caching = _cache_control(headers, session, notices)
     return _merged(headers, ours, caching, name)
+
+
+def with_cookies(headers: list[Header], cookies: list[Header], session: Session, notices: Notices) -> list[Header]:
+    """The application's headers and cookies that stand beside the session's, kept from shared caches as that is."""
+    if not cookies:
+        return headers
+    caching = _cache_control(headers, session, notices)
+    if caching is not None:
+        headers = [*(header for header in headers if header[0].lower() != "cache-control"), caching]
+    return [*headers, *cookies]
 
 
 def _cache_control(headers: list[Header], session: Session, notices: Notices) -> Header | None:

@@ -258,8 +258,9 @@ class LazyDict(dict[str, Any]):
     def modified(self) -> bool:
         """Whether anything was written.
 
-        Set it to True to have the session saved as it is. Set it to False to have nothing saved of what
-        was written or changed inside it until then, as in Flask; the data can still be read.
+        Set it to True to have the session saved as it is. Set it to False to have nothing saved of what was done
+        until then, as in Flask: neither what was written or changed inside it, nor a log-out, nor a new id. The data
+        can still be read.
         """
         return self._modified
 

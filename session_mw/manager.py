@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-from session_mw.backends.build import backend_of, codecs_of_other_settings, cookie_of
+from session_mw.backends.build import backend_of, codecs_of_other_settings, cookie_of, guard_of
+from session_mw.backends.explanation import Explanation, explain
 from session_mw.backends.principals import SessionInfo, end_session, end_sessions, indexed, list_sessions
 from session_mw.backends.revocable import RevocableBackend
-from session_mw.backends.revocations.entries import SESSION_ID, digest_of_id
 from session_mw.backends.store import StoreBackend
 from session_mw.caller import place_of_caller
 from session_mw.config import SETTING_NAMES, settings_from_mapping, unknown_setting
@@ -57,6 +57,7 @@ class SessionManager:
         revocations: The store in which it is remembered which sessions in cookies have ended, or None.
         cookie_name: The cookie's name.
         notices: What is told once of settings that cannot work.
+        guard: What binds sessions to devices; None where ``device_bound`` is not set.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -74,7 +75,8 @@ class SessionManager:
         self.revocations = _opened(checked.revocations)
         cookie = cookie_of(checked)
         self.notices = Notices(cookie, partial(codecs_of_other_settings, checked))
-        self._backend = backend_of(checked, cookie, self.store, self.revocations, self.notices)
+        self.guard = guard_of(checked, cookie, self.notices)
+        self._backend = backend_of(checked, cookie, self.store, self.revocations, self.notices, self.guard)
         self._backend.manager = self
         self._is_null = isinstance(self._backend, NullBackend)
         if self._is_null and self._warns_without_key:
@@ -106,11 +108,22 @@ class SessionManager:
             null._backend = self._backend
             return null
         header = environ.get("HTTP_COOKIE", "")
-        if self.cookie_name not in header:
+        if header and self.cookie_name not in header:
             header = ""
         session: Session = OpenedSession(UNTOUCHED)
         session._begin(self._backend, header, environ.get("wsgi.url_scheme") == "https", environ)
         return session
+
+    def explain(self, environ: Mapping[str, Any]) -> Explanation:
+        """How a request's cookies of the session's name are judged, and what is in them: to look into, not to trust.
+
+        Nothing comes of it: the request's session is not touched, nothing is saved, and nothing is logged. A store is
+        asked, as at the touch of a session.
+
+        Args:
+            environ: As for :meth:`open`.
+        """
+        return explain(self._backend, self.settings, self.notices, environ)
 
     def reopen(self, session: Session) -> None:
         """Forget all that was done to a session that this manager opened and has not committed: for adapters."""
@@ -124,7 +137,7 @@ class SessionManager:
             session: One that this manager opened.
 
         Returns:
-            The headers to add to the response: none, ``Vary``, or ``Vary`` and ``Set-Cookie``, of which
+            What to add to the response's headers, that is nothing, ``Vary``, or ``Vary`` and ``Set-Cookie``, of which
             there are several where cookies that stand beside ours are deleted.
 
         Raises:
@@ -139,13 +152,14 @@ class SessionManager:
         state = session._state
         if state is None:
             if session._changes == FORCED:
-                return session._touch().save(session)
+                state = session._touch()
+                return state.save(session) if self.guard is None else self.guard.save(session, state)
             if not session._header or not self._refreshes_unread:
                 # Flask says accessed without asking for anything; a load that failed has said it too.
                 return VARIES if session.accessed else SILENT
             outcome = self._backend.save_unread(session)
             return VARIES if outcome is SILENT and session.accessed else outcome
-        return state.save(session)
+        return state.save(session) if self.guard is None else self.guard.save(session, state)
 
     def save_with(self, session: Session, status: str) -> Outcome:
         """As :meth:`save`, for a response with this status; see :meth:`commit_without_headers`."""
@@ -162,8 +176,8 @@ class SessionManager:
     def commit_without_headers(self, session: Session) -> None:
         """Save a session whose request was answered over the socket (a WebSocket): no cookie can be sent.
 
-        What was done to a stored session that the visitor already has is saved, a log-out too; of all else a
-        warning tells.
+        What was done to a stored session that the visitor already has is saved, a log-out too, and so is a log-out
+        that ``revocations`` remember; of all else a warning tells.
 
         Raises:
             NotSerializable: As from :meth:`commit`, like all others.
@@ -172,23 +186,24 @@ class SessionManager:
         state = session._state
         if state is None:
             return
-        is_known, ends = state.may_save_late(), state.intent == END
+        ends = state.intent == END
         begins = dict.__len__(session) > 0 or state.principal is not None
+        is_saved = state.may_end_late() if ends else state.may_save_late()
         lost = ""
-        if not is_known:
-            is_ended = ends and not begins and (state.new or self.store is not None)
-            lost = "" if is_ended or not state.is_changed(session) else "what it did is lost"
-        elif ends:
-            lost = "what it wrote after the log-out is lost" if begins else ""
-        elif state.intent == RENEW:
-            lost = "the id stays"
+        if is_saved:
+            if ends and begins:
+                lost = "what it wrote after the log-out is lost"
+            elif state.intent == RENEW:
+                lost = "the id stays"
+        elif state.is_changed(session) and (begins or not (ends and state.new)):
+            lost = "what it did is lost"
         if lost:
             logger.warning(
                 "a handler that answered over the socket (a WebSocket) changed the session, and no cookie can carry "
                 "it: %s. Do that in an ordinary request before; a stored session that has begun can be written to",
                 lost,
             )
-        if is_known or (ends and self.store is not None):
+        if is_saved:
             self.save(session)
 
     def respond(self, session: Session, headers: list[Header], status: str = "") -> list[Header]:
@@ -202,7 +217,7 @@ class SessionManager:
             status: The response's; with it, that a WebSocket's handler has ended is told from an ordinary response.
 
         Returns:
-            The response's headers and the session's: one ``Vary``, one cookie of the session's name.
+            The response's headers and the session's, with one ``Vary`` and one cookie of the session's name.
 
         Raises:
             NotSerializable: As from :meth:`commit`, like all others.
@@ -248,8 +263,7 @@ class SessionManager:
         if not isinstance(session_id, str):
             raise TypeError(f"end() takes a session's id, a str, not {kind_of(session_id)}")
         if isinstance(self._backend, RevocableBackend):
-            if SESSION_ID.fullmatch(session_id):
-                self._backend.revocations.end_id(digest_of_id(session_id))
+            self._backend.endings.end_id(session_id)
             return
         self._stored()
         if is_key(session_id):
@@ -275,9 +289,10 @@ class SessionManager:
         check_principal(principal)
         if keep is not None and not isinstance(keep, Session):
             raise TypeError(f"keep is a session, such as the request's, not {kind_of(keep)}")
+        kept = None if keep is None else keep._touch()
         if isinstance(self._backend, RevocableBackend):
-            return self._backend.end_all(principal, None if keep is None else keep._touch())
-        return end_sessions(self._listing(), principal, "" if keep is None else keep._touch().saved_id)
+            return self._backend.end_all(principal, kept)
+        return end_sessions(self._listing(), principal, kept)
 
     def end_everyone(self) -> None:
         """End all sessions that there are, after a leak say. Sessions that begin from now on are not touched.
@@ -289,7 +304,7 @@ class SessionManager:
             StoreError: The store does not answer; what was not ended goes on.
         """
         if isinstance(self._backend, RevocableBackend):
-            self._backend.revocations.end_everyone()
+            self._backend.endings.end_everyone()
         else:
             self._stored()
             cast("StoreBackend", self._backend).endings.end_everyone()
@@ -318,6 +333,22 @@ def is_handshake(environ: Mapping[str, Any]) -> bool:
     return WEBSOCKET_KEY in environ
 
 
+def check_works_alone(sessions: SessionManager, remedy: str) -> None:
+    """See that a manager needs no middleware: for adapters that open and commit sessions themselves.
+
+    Args:
+        remedy: How the middleware is put around an application of the adapter's.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    if sessions.guard is not None:
+        raise ConfigurationError(
+            "device_bound: browsers prove their devices to paths that SessionMiddleware answers, and it is not in "
+            f"front; write {remedy}"
+        )
+
+
 def _opened(store: Store | str | None) -> Store | None:
     return open_store(store) if isinstance(store, str) else store
 
@@ -325,6 +356,11 @@ def _opened(store: Store | str | None) -> Store | None:
 def is_open(session: Session) -> bool:
     """Whether the session's response is still to come: its headers are not out, and its request goes on."""
     return session._phase == OPEN
+
+
+def leave_unread(session: Session) -> None:
+    """Let the response say nothing of a session that nobody touches: its cookie is not even refreshed."""
+    session._refreshed = True
 
 
 def was_changed(session: Session) -> bool:

@@ -61,6 +61,10 @@ class SessionMiddleware:
         self.app = app
         self.environ_key = environ_key
         self.sessions = SessionManager(secret_key, **settings) if sessions is None else sessions
+        guard = self.sessions.guard
+        self._answer = None if guard is None else guard.serve(self.sessions)
+        if guard is not None:
+            _check_device_path(app, self.sessions)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request.
@@ -68,6 +72,8 @@ class SessionMiddleware:
         Raises:
             ConfigurationError: Something else has taken the ``environ_key``.
         """
+        if self._answer is not None and (answer := self._answer(environ, start_response)) is not None:
+            return answer
         if self.environ_key in environ and self._is_taken(environ[self.environ_key]):
             return self.app(environ, start_response)
         sessions = self.sessions
@@ -111,6 +117,19 @@ def _check(app: object, environ_key: object, sessions: object) -> None:
         raise ConfigurationError(f"sessions is a SessionManager, not {kind_of(sessions)}")
     if isinstance(app, SessionMiddleware) and app.environ_key == environ_key and app.sessions is not sessions:
         raise ConfigurationError(f"app is wrapped in a SessionMiddleware already; {_ONE_EACH}")
+
+
+def _check_device_path(app: object, sessions: SessionManager) -> None:
+    """See that no middleware further in waits for what this one answers."""
+    inner = middleware_in(app)
+    while inner is not None:
+        path = inner.sessions.settings.device_path
+        is_other = inner.sessions is not sessions and inner.sessions.guard is not None
+        if is_other and path == sessions.settings.device_path:
+            raise ConfigurationError(
+                f"two SessionMiddlewares answer what browsers send to {path!r}; give one another device_path"
+            )
+        inner = middleware_in(inner.app)
 
 
 def middleware_in(layer: object, environ_key: str | None = None) -> SessionMiddleware | None:

@@ -6,12 +6,26 @@ import hashlib
 import logging
 import re
 import secrets
+from collections.abc import Mapping
+from typing import Final
 
 from session_mw.exceptions import BadToken
 
 logger = logging.getLogger("session_mw")
 
-_LEVELS = {"expired": logging.DEBUG, "bad_payload": logging.WARNING, "ambiguous": logging.WARNING}
+REASONS: Final[Mapping[str, int]] = {
+    "malformed": logging.INFO,
+    "bad_signature": logging.INFO,
+    "future": logging.INFO,
+    "expired": logging.DEBUG,
+    "bad_payload": logging.WARNING,
+    "ended": logging.INFO,
+    "unknown": logging.INFO,
+    "ambiguous": logging.WARNING,
+    "too_many": logging.INFO,
+    "unproven": logging.WARNING,
+}
+"""Why a cookie's value is rejected, and at which level of logging it is told."""
 
 
 class RejectionLog:
@@ -45,11 +59,28 @@ class RejectionLog:
             if reason in logged:
                 return
             logged.add(reason)
-        level = _LEVELS.get(reason, logging.INFO)
+        level = REASONS.get(reason, logging.INFO)
         if logger.isEnabledFor(level):
-            if reason == "bad_signature" and self._shape and not self._shape.fullmatch(token):
-                reason = "malformed"
-            logger.log(level, "session cookie refused: %s (fingerprint %s)", reason, self._fingerprint(token))
+            said = self.reason_for(reason, token)
+            logger.log(level, "session cookie refused: %s (fingerprint %s)", said, self._fingerprint(token))
+
+    def reason_for(self, reason: str, token: str) -> str:
+        """The reason, which is another one where the codec calls a signature bad of what is no token at all."""
+        if reason == "bad_signature" and self._shape and not self._shape.fullmatch(token):
+            return "malformed"
+        return reason
+
+    def unreadable(self, token: str, key: str) -> None:
+        """Log that a stored session, found under ``key``, cannot be read."""
+        logger.warning("the stored session %s… cannot be read; its visitor gets an empty one", key[:8])
+
+    def would_reject(self, reason: str, token: str, logged: set[str] | None = None) -> None:
+        """As :meth:`log`, of a value that was accepted only because what would reject it is being tried."""
+        if logged is None or reason not in logged:
+            logged = set() if logged is None else logged
+            logged.add(reason)
+            fingerprint = self._fingerprint(token)
+            logger.log(REASONS[reason], "session cookie would be refused: %s (fingerprint %s)", reason, fingerprint)
 
     def old_key(self, token: str, what: str = "session cookie") -> None:
         """Log that a cookie, or a stored session, was accepted because a fallback key opens it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from numbers import Real
 from typing import Any, NoReturn
 
 from session_mw.csrf import CSRF_KEY
@@ -12,7 +13,17 @@ from session_mw.exceptions import SessionUnavailable, kind_of
 from session_mw.foreign_names import ForeignNames
 from session_mw.lazy_dict import EXPOSED, OPEN, UNCHANGED, UNTOUCHED, LazyDict
 from session_mw.secret_keys import has_bytes
-from session_mw.state import LABEL, LIFETIME, MAX_LABEL, MAX_OWN_LIFETIME, PRINCIPAL, Backend, NullBackend, SessionState
+from session_mw.state import (
+    LABEL,
+    LIFETIME,
+    MAX_LABEL,
+    MAX_OWN_LIFETIME,
+    PRINCIPAL,
+    SIGNER,
+    Backend,
+    NullBackend,
+    SessionState,
+)
 
 
 def check_principal(value: object) -> None:
@@ -29,8 +40,10 @@ def check_principal(value: object) -> None:
 
 
 def _own_lifetime(value: object) -> int:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+    seconds: Any = value.total_seconds() if isinstance(value, timedelta) else value
+    # Real, because numpy's whole numbers are not an int.
+    is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
+    if not is_number:
         raise TypeError(f"lifetime is a timedelta, a number of seconds or None, not {kind_of(value)}")
     if not 1 <= seconds <= MAX_OWN_LIFETIME:
         raise ValueError(f"lifetime is from one second to 400 days; {value!r} is not")
@@ -42,6 +55,12 @@ def _check_label(value: object) -> None:
         raise TypeError(f"a label is a str or None, not {kind_of(value)}")
     if not 1 <= len(value) <= MAX_LABEL or not has_bytes(value):
         raise ValueError(f"a label has 1 to {MAX_LABEL} characters and no lone surrogate; None takes it away")
+
+
+def place_of(environ: Mapping[str, Any]) -> tuple[str, str]:
+    """Host and path of a request, the path decoded."""
+    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+    return host, environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"
 
 
 _NOWHERE = NullBackend()
@@ -102,9 +121,7 @@ class Session(LazyDict, ForeignNames):
 
     def _place(self) -> tuple[str, str]:
         """Host and path of the request."""
-        environ = self._environ or {}
-        host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
-        return host, environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"
+        return place_of(self._environ or {})
 
     def _blank(self) -> SessionState:
         return SessionState()
@@ -183,6 +200,9 @@ class Session(LazyDict, ForeignNames):
             check_principal(value)
         state = self._touch()
         self._wrote()
+        if value != state.principal:
+            # The device is the former principal's.
+            state.set_metadata(SIGNER, None)
         state.set_metadata(PRINCIPAL, value)
 
     @property
@@ -225,6 +245,11 @@ class Session(LazyDict, ForeignNames):
         state = self._touch()
         self._wrote()
         state.set_metadata(LABEL, value)
+
+    @property
+    def device_bound(self) -> bool:
+        """Whether it is bound to a device's key, so that a copy of the cookie is of no use elsewhere."""
+        return self._touch().device_bound
 
     def regenerate_id(self) -> None:
         """Keep the data and change the id: to be called at log-in, against session fixation.

@@ -17,6 +17,9 @@ from session_mw.secret_keys import has_bytes, key_bytes, warn_if_weak
 
 # A browser caps a cookie's age at 400 days (RFC 6265bis); this bound only keeps dates printable.
 MAX_LIFETIME = 1000 * 366 * 86400
+MAX_PROOF = 3600
+"""Seconds."""
+_DEVICE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 
 class SettingNames(TypedDict, total=False):
@@ -41,6 +44,9 @@ class SettingNames(TypedDict, total=False):
     store: Store | str | None
     revocations: Store | str | None
     revocations_max_age: timedelta | int
+    device_bound: bool | Literal["report"]
+    device_path: str
+    device_proof_lifetime: timedelta | int
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,12 @@ class Settings:
     """Where it is remembered which sessions in cookies have ended, a store or its URL; None: nowhere."""
     revocations_max_age: timedelta | int = 60
     """Seconds or timedelta for which what is known of ended sessions holds while that store does not answer."""
+    device_bound: bool | Literal["report"] = False
+    """Bind sessions that are somebody's to the browser's device, where it can (DBSC); "report": log, refuse nothing."""
+    device_path: str = "/.session-device"
+    """Below which path browsers register devices and prove that they still are the ones."""
+    device_proof_lifetime: timedelta | int = 600
+    """Seconds or timedelta for which a proof holds, from a second to an hour."""
 
     def __reduce__(self) -> NoReturn:
         # A pickle would hold the keys.
@@ -111,6 +123,7 @@ class Settings:
             raise ConfigurationError("store_encryption=True needs a store and a secret_key")
         # Each checks its own setting.
         _ = self.lifetime_seconds, self.absolute_seconds, self.leeway_seconds, self.max_age_seconds
+        self._check_device()
 
     @property
     def lifetime_seconds(self) -> int:
@@ -133,9 +146,19 @@ class Settings:
         return _seconds("revocations_max_age", self.revocations_max_age)
 
     @property
+    def proof_seconds(self) -> int:
+        """``device_proof_lifetime`` in whole seconds."""
+        return _seconds("device_proof_lifetime", self.device_proof_lifetime, most=MAX_PROOF)
+
+    @property
+    def proof_cookie_name(self) -> str:
+        """The name of the cookie beside a session that is bound to a device; its prefix is the session cookie's."""
+        return f"{self.cookie_name}-proof"
+
+    @property
     def uses_keys(self) -> bool:
         """Whether the secret keys sign or encrypt anything; a store's cookie holds only a random id."""
-        return self.store is None or self.store_encryption
+        return self.store is None or self.store_encryption or self.device_bound is not False
 
     def _check_keys(self) -> None:
         if isinstance(self.secret_key_fallbacks, (str, bytes)) or not isinstance(self.secret_key_fallbacks, Sequence):
@@ -204,6 +227,30 @@ class Settings:
         if reason:
             object.__setattr__(self, "cookie_secure", True)
 
+    def _check_device(self) -> None:
+        """Check what browsers ask of a session that they bind to the device (DBSC, W3C)."""
+        if not isinstance(self.device_bound, bool) and self.device_bound != "report":
+            raise ConfigurationError(f"device_bound is True, False or 'report', not {_shown(self.device_bound)}")
+        _match("device_path", self.device_path, _DEVICE_PATH, "one or more of '/' and letters, digits and .-_~")
+        if any(segment in (".", "..") for segment in self.device_path.split("/")):
+            raise ConfigurationError(f"device_path {self.device_path!r}: browsers resolve '.' and '..' in a path")
+        _ = self.proof_seconds
+        if self.device_bound is False:
+            return
+        if self.secret_key is None:
+            raise ConfigurationError(
+                "device_bound needs a secret_key, with a store too: it signs what browsers are asked"
+            )
+        if self.cookie_name.lower().startswith("__host-http-"):
+            raise ConfigurationError(
+                f"device_bound: browsers bind no cookie named __Host-Http-...; choose another cookie_name than "
+                f"{self.cookie_name!r}, '__Host-session' say"
+            )
+        if self.cookie_partitioned:
+            raise ConfigurationError("device_bound: browsers bind no partitioned cookie; leave cookie_partitioned out")
+        if self.cookie_secure is False:
+            raise ConfigurationError("device_bound works over https only; leave cookie_secure=False out")
+
 
 FLAGS = tuple(flag.name for flag in fields(Settings) if flag.type == "bool")
 
@@ -252,13 +299,13 @@ def _match(name: str, value: object, pattern: re.Pattern[str], expected: str, in
         raise ConfigurationError(f"{name} is {expected}; {value!r} is not{hint}")
 
 
-def _seconds(name: str, value: Any) -> int:
+def _seconds(name: str, value: Any, most: int = MAX_LIFETIME) -> int:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     least = 0 if name == "leeway" else 1
     # Real, because numpy's whole numbers are not an int.
     is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
-    if not is_number or not least <= seconds <= MAX_LIFETIME:
+    if not is_number or not least <= seconds <= most:
         raise ConfigurationError(
-            f"{name} is a timedelta or a number of seconds from {least} to {MAX_LIFETIME}; {value!r} is not"
+            f"{name} is a timedelta or a number of seconds from {least} to {most}; {value!r} is not"
         )
     return int(seconds)

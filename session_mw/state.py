@@ -13,7 +13,7 @@ These hold at any time:
 2. A session's backend, header and scheme are set when it is opened, and stay; its environ goes with the headers.
 3. The phase only grows: OPEN, SENT, OVER.
 4. A state without a token has no id, no payload and no record.
-5. The intent only grows, KEEP < RENEW < END, until a save succeeds, which sets it to KEEP.
+5. The intent only grows, KEEP < RENEW < END, until a save succeeds or ``modified = False``, which set it to KEEP.
 6. Only a state's own methods write its fields.
 7. A session that is gone (another request ended it) stays gone.
 8. A save that raises loses nothing and can be made again: token, payload and record are those of what is in the store.
@@ -47,11 +47,13 @@ MAX_LABEL: Final = 200
 
 # Keys of the metadata.
 COMPANION: Final = "_companion"
-"""The store's key of another record that ends with the session."""
+"""The name of a record that ends with the session, and the session with it: see ``companion_key``."""
 CREATED: Final = "_created"
 LABEL: Final = "_label"
 LIFETIME: Final = "_lifetime"
 PRINCIPAL: Final = "_principal"
+SIGNER: Final = "_signer"
+"""A name for the session, of 16 characters; once it is bound to a device, a dot and the device's key follow."""
 SID: Final = "_sid"
 """The id of a session in a cookie, where it is remembered which have ended."""
 SINCE: Final = "_since"
@@ -66,19 +68,28 @@ class Outcome:
         headers: The headers to add: none, ``Vary``, or ``Vary`` and ``Set-Cookie``.
         refresh_only: Whether the cookie only says again what the browser knows, with a later end. It is left
             out of a response that is for shared caches.
+        offers: Headers for this visitor's browser, which are left out there too.
     """
 
-    __slots__ = ("headers", "refresh_only")
+    __slots__ = ("headers", "offers", "refresh_only")
 
-    def __init__(self, headers: tuple[Header, ...], refresh_only: bool = False) -> None:
+    def __init__(
+        self, headers: tuple[Header, ...], refresh_only: bool = False, offers: tuple[Header, ...] = ()
+    ) -> None:
         self.headers = headers
         self.refresh_only = refresh_only
+        self.offers = offers
 
 
 SILENT: Final = Outcome(())
 """Nothing depends on the session."""
 VARIES: Final = Outcome((VARY,))
 """The response depends on the session, and the browser need not be told anything."""
+
+
+def is_bound(metadata: Mapping[str, Any]) -> bool:
+    """Whether a session with these metadata is bound to a device's key."""
+    return "." in metadata.get(SIGNER, "")
 
 
 def told(cookies: list[str], refresh_only: bool = False) -> Outcome:
@@ -134,6 +145,11 @@ class SessionState:
         label: str | None = self.metadata.get(LABEL)
         return label
 
+    @property
+    def device_bound(self) -> bool:
+        """Whether it is bound to a device's key."""
+        return is_bound(self.metadata)
+
     def set_metadata(self, key: str, value: Any) -> None:
         """Keep a value beside the data; None removes it."""
         metadata = {name: kept for name, kept in self.metadata.items() if name != key}
@@ -170,6 +186,10 @@ class SessionState:
 
     def may_save_late(self) -> bool:
         """Whether a change could still be saved after the headers are out."""
+        return False
+
+    def may_end_late(self) -> bool:
+        """Whether the end of the session could still be saved after the headers are out."""
         return False
 
     def save(self, session: Session) -> Outcome:

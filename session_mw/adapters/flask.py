@@ -16,7 +16,7 @@ from werkzeug.datastructures import Headers
 from session_mw.config import settings_from_mapping
 from session_mw.exceptions import ConfigurationError, StoreError, kind_of
 from session_mw.headers import with_session_headers
-from session_mw.manager import SessionManager, is_open, manager_of
+from session_mw.manager import SessionManager, check_works_alone, is_open, manager_of
 from session_mw.middleware import middleware_in
 from session_mw.session import NullSession, Session
 from session_mw.settings import normalized_path
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # The attribute of a request that keeps the manager that opened its session here; None: the middleware opened it, and
 # commits it. It is not a key of the environ, which an application passes on to another that it calls.
 _OPENED_BY = "session_mw_opened_by"
+
+_IN_FRONT = "app.wsgi_app = SessionMiddleware(app.wsgi_app, ...), with the settings there, and FlaskSessions() for app"
 
 # Extensions ask isinstance(session, SessionMixin) before they use Flask's attributes.
 SessionMixin.register(Session)
@@ -88,15 +90,23 @@ class FlaskSessions(SessionInterface):
         """
         if not isinstance(app, Flask):
             raise ConfigurationError(f"init_app takes a Flask application, not {kind_of(app)}")
-        self.manager_for(app)
+        sessions = self.manager_for(app)
+        if self.sessions is None and middleware_in(app.wsgi_app, self.environ_key) is None:
+            check_works_alone(sessions, _IN_FRONT)
         app.session_interface = self
 
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
-        """The request's session; None where there is no secret key and no store."""
+        """The request's session; None where there is no secret key and no store.
+
+        Raises:
+            ConfigurationError: The settings need ``SessionMiddleware`` in front, and it is not there.
+        """
         session = request.environ.get(self.environ_key)
         sessions = None
         if not isinstance(session, Session):
             sessions = self.manager_for(app)
+            if sessions.guard is not None and middleware_in(app.wsgi_app, self.environ_key) is None:
+                check_works_alone(sessions, _IN_FRONT)
         elif not is_open(session):
             # Flask-SocketIO serves its events with the environ of a request that is over.
             sessions = manager_of(session)

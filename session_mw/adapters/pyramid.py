@@ -14,7 +14,9 @@ from session_mw.adapters.pyramid_login import set_default_policy
 from session_mw.csrf import csrf_secret, new_csrf_secret
 from session_mw.exceptions import ConfigurationError, MissingSession
 from session_mw.flash import flash, peek_flashes, pop_flashes
-from session_mw.manager import SessionManager, is_open, manager_of, was_changed
+from session_mw.login import get_login
+from session_mw.login.middleware import has_login
+from session_mw.manager import SessionManager, check_works_alone, is_open, manager_of, was_changed
 from session_mw.session import NullSession, Session
 
 PREFIX = "session."
@@ -135,6 +137,8 @@ class PyramidSessions:
         manager = manager_of(session)
         if manager is not None and is_open(session) and _unwritten.get(id(session)) is session:
             manager.reopen(session)
+            if has_login(environ):
+                get_login(environ).reopen()
 
     def _opened(self, session: Session) -> bool:
         return self.sessions is not None and self.sessions.opened(session)
@@ -177,7 +181,10 @@ def includeme(config: Any) -> None:
     names = [name for name in config.registry.settings if name.startswith(PREFIX)]
     settings = {name.removeprefix(PREFIX): config.registry.settings[name] for name in names}
     environ_key = settings.pop("environ_key", "session")
-    factory = PyramidSessions(SessionManager.from_mapping(settings) if settings else None, environ_key)
+    sessions = SessionManager.from_mapping(settings) if settings else None
+    if sessions is not None:
+        check_works_alone(sessions, "SessionMiddleware(config.make_wsgi_app(), ...), with the settings there")
+    factory = PyramidSessions(sessions, environ_key)
     config.set_session_factory(factory)
     if not config.autocommit:
         # After the application's own policy, of the new or the old kind, and before its views.

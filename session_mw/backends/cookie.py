@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from session_mw.backends.kept_state import KeptState
+from session_mw.backends.kept_state import Guard, KeptState
+from session_mw.backends.known_payloads import KnownPayloads
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import pack, unpack
 from session_mw.backends.token_cache import TokenCache
@@ -34,12 +35,11 @@ class CookieBackend:
         lifetimes: For how long a token is valid.
         refresh: Whether a permanent session is sent again though nothing changed.
         notices: Told what is sent.
+        guard: May reject sessions that are authentic.
     """
 
     manager: Any = None
     store: Any = None
-    judges = False
-    """Whether an authentic session may have ended all the same."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class CookieBackend:
         lifetimes: Lifetimes,
         refresh: bool,
         notices: Notices,
+        guard: Guard | None = None,
     ) -> None:
         self.codec = codec
         self.tokens = TokenCache(codec)
@@ -57,6 +58,10 @@ class CookieBackend:
         self.lifetimes = lifetimes
         self.refresh = refresh
         self.notices = notices
+        self.guard = guard
+        self._known = None if guard is None else KnownPayloads(serializer)
+        # Whether an authentic session may be rejected all the same.
+        self.judges = guard is not None
         self.keeps_created = lifetimes.absolute is not None and not codec.carries_created
         self.max_token = MAX_COOKIE - len(cookie.name)
         self._rejections = RejectionLog(codec.shape)
@@ -64,20 +69,39 @@ class CookieBackend:
     def load(self, session: Session) -> tuple[CookieState, dict[str, Any]]:
         """The one token in the Cookie header that can be trusted, if there is one: its state and its data."""
         now = int(time.time())
-        tokens = self._candidates(session._header)
+        tokens = self.cookie.values(session._header)
+        if len(tokens) > 1:
+            tokens = self._shaped(tokens)
         if len(tokens) == 1:
             found = self._find(tokens[0], now)
             if found is not None:
-                return found
-        state = CookieState()
+                return found if self.guard is None else self._admitted(session, found, now)
+        state = self._fresh(now)
+        return (state, {}) if len(tokens) < 2 else self._only_authentic(session, tokens, state, now)
+
+    def _fresh(self, now: int) -> CookieState:
+        """The state of a session that begins."""
+        state: CookieState = CookieState()
         state.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
-        return (state, {}) if len(tokens) < 2 else self._only_authentic(session._header, tokens, state, now)
+        return state
+
+    def _admitted(
+        self, session: Session, found: tuple[CookieState, dict[str, Any]], now: int, logged: set[str] | None = None
+    ) -> tuple[CookieState, dict[str, Any]]:
+        """The session that was found, or an empty one where the guard rejects it."""
+        if self.guard is None or self.guard.admits(session, found[0], self._rejections, logged):
+            return found
+        state = self._fresh(now)
+        state.reject()
+        return state, {}
 
     def save_unread(self, session: Session) -> Outcome:
         """Refresh a permanent session that nobody looked at; it stays unlooked at."""
         if session._refreshed or not self.refresh:
             return SILENT
-        tokens = self._candidates(session._header)
+        tokens = self.cookie.values(session._header)
+        if len(tokens) > 1:
+            tokens = self._shaped(tokens)
         if not tokens:
             return SILENT
         if len(tokens) == 1 and (outcome := self._refresh_unread(session, tokens[0])) is not None:
@@ -91,31 +115,31 @@ class CookieBackend:
         outcome = state.save(unseen)
         return SILENT if outcome is VARIES else outcome
 
-    def is_known_to_live(self, payload: bytes) -> bool:
+    def is_known_to_live(self, session: Session, payload: bytes) -> bool:
         """Whether the session with this payload may be refreshed unread."""
-        return True
+        return self.guard is None or self.guard.admits_unread(session, payload)
 
-    def _candidates(self, header: str) -> list[str]:
-        values = self.cookie.values(header)
-        if len(values) < 2:
-            return values
-        shape = self.codec.shape
-        tokens = [value for value in values if len(value) <= MAX_COOKIE and shape.fullmatch(value)]
-        if len(tokens) < len(values):
-            self._rejections.log("malformed", header)
+    def _shaped(self, values: list[str]) -> list[str]:
+        """Those of several values that look like tokens."""
+        shape, tokens, logged = self.codec.shape, [], set[str]()
+        for value in values:
+            if len(value) <= MAX_COOKIE and shape.fullmatch(value):
+                tokens.append(value)
+            else:
+                self._rejections.log("malformed", value, logged)
         return tokens
 
     def _only_authentic(
-        self, header: str, tokens: list[str], fresh: CookieState, now: int
+        self, session: Session, tokens: list[str], fresh: CookieState, now: int
     ) -> tuple[CookieState, dict[str, Any]]:
         """The one of several tokens that opens. Where two do, one may have been planted: neither is trusted."""
         if len(tokens) <= MAX_CANDIDATES:
             logged: set[str] = set()
             authentic = [found for token in tokens if (found := self._find(token, now, logged)) is not None]
             if len(authentic) < 2:
-                return authentic[0] if authentic else (fresh, {})
-        fresh.ambiguous = True
-        self._rejections.log("ambiguous" if len(tokens) <= MAX_CANDIDATES else "too_many", header)
+                return self._admitted(session, authentic[0], now, logged) if authentic else (fresh, {})
+        fresh.may_have_duplicates = True
+        self._rejections.log("ambiguous" if len(tokens) <= MAX_CANDIDATES else "too_many", session._header)
         return fresh, {}
 
     def _find(self, token: str, now: int, logged: set[str] | None = None) -> tuple[CookieState, dict[str, Any]] | None:
@@ -124,7 +148,8 @@ class CookieBackend:
         # than an empty session.
         try:
             payload, written, created, current = self.tokens.open(token)
-            data, metadata = unpack(self.serializer, payload)
+            known = self._known
+            data, metadata = unpack(self.serializer, payload) if known is None else known.unpack(payload)
             self.lifetimes.check_written(written, now, metadata.get(LIFETIME))
             created = metadata.get(CREATED, written if created is None else created)
             self.lifetimes.check_created(created, now)
@@ -157,7 +182,7 @@ class CookieBackend:
         except Exception as error:  # noqa: BLE001 (a client can never cause an exception)
             self._reject(token, error)
             return SILENT
-        if not self.tokens.is_well_formed(token) or (self.judges and not self.is_known_to_live(payload)):
+        if not self.tokens.is_well_formed(token) or (self.judges and not self.is_known_to_live(session, payload)):
             return None
         if not current:
             self._rejections.old_key(token)
@@ -183,6 +208,8 @@ class CookieState(KeptState[CookieBackend]):
         """
         backend = self._backend
         if session._changes:
+            if self.rejected and self.principal is None:
+                return self.leave(session)
             payload = self.changed(session)
             if payload is not None:
                 return self._write(session, payload, int(time.time()))
@@ -208,7 +235,7 @@ class CookieState(KeptState[CookieBackend]):
         else:
             known = self.token != ""
             if self.intent == END:
-                texts = self.deletions(session, known)
+                texts = self.deletion(session, known)
             else:
                 texts = [backend.cookie.delete(session._https)] if known else []
             self.token, self.payload, self.permanent = "", b"", False

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from session_mw.protocols import Serializer
+from session_mw.state import SIGNER, is_bound
 
 
 def merge(
@@ -29,6 +30,18 @@ def merge(
     changed = {key for key in base.keys() | mine.keys() if _differs(serializer, key, base, mine)}
     merged = {key: _brought_up(mine.get(key), value) for key, value in newer.items() if key not in changed}
     merged.update((key, value) for key, value in mine.items() if key in changed)
+    return merged
+
+
+def merge_metadata(
+    serializer: Serializer, base: Mapping[str, Any], mine: Mapping[str, Any], newer: Mapping[str, Any]
+) -> dict[str, Any]:
+    """As :func:`merge`; but once a session is bound to a device, it stays so, and the first device wins."""
+    merged = merge(serializer, base, mine, newer)
+    own, theirs = mine.get(SIGNER, ""), newer.get(SIGNER, "")
+    # Under another name it is another session: the principal has changed.
+    if is_bound(newer) and own[:16] == theirs[:16]:
+        merged[SIGNER] = theirs
     return merged
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,12 +19,17 @@ from session_mw.state import (
     NO_METADATA,
     PRINCIPAL,
     SID,
+    SIGNER,
     SINCE,
 )
-from session_mw.stores.session_ids import is_key
+
+COMPANION_NAME = re.compile("[A-Za-z0-9_-]{22}")
+"""What a companion is called: 16 bytes, as base64url."""
 
 MAX_TIME = 10**12
 """Unix times are below; a record has 12 digits for one."""
+# A name of 12 bytes; Unix time, or a point of P-256 (33 bytes) or the modulus of an RSA key of 2048 to 4096 bits.
+_SIGNER = re.compile(r"[A-Za-z0-9_-]{16}(?:@[0-9]{1,12}|\.[A-Za-z0-9_-]{44,683}(?:\.[0-9]{1,12})?)?")
 
 
 def _is_text(value: Any) -> bool:
@@ -47,12 +53,17 @@ def _is_lifetime(value: Any) -> bool:
 
 
 def _is_companion(value: Any) -> bool:
-    return type(value) is str and is_key(value)
+    return type(value) is str and COMPANION_NAME.fullmatch(value) is not None
+
+
+def _is_signer(value: Any) -> bool:
+    return type(value) is str and _SIGNER.fullmatch(value) is not None
 
 
 METADATA: Mapping[str, Callable[[Any], bool]] = {
     COMPANION: _is_companion,
     CREATED: _is_time,
+    SIGNER: _is_signer,
     LABEL: _is_label,
     LIFETIME: _is_lifetime,
     PRINCIPAL: _is_principal,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import NamedTuple, Protocol
 
-from session_mw.backends.record_format import is_marker
+from session_mw.backends.record_format import companion_key, is_marker
 from session_mw.codecs.records import Records
 from session_mw.exceptions import ConfigurationError, StoreError
 from session_mw.protocols import IndexedStore, Record, Store, is_indexed
+from session_mw.state import COMPANION, SessionState
 
 _ROUNDS = 16
 
@@ -17,7 +18,7 @@ class SessionInfo(NamedTuple):
     """One of a principal's sessions."""
 
     id: str
-    """What :attr:`Session.id` says in it, and ``end(id)`` takes."""
+    """What :attr:`session_mw.Session.id` says in it, and ``end(id)`` takes."""
     created: int
     """Unix time at which it began."""
     last_used: int
@@ -27,7 +28,7 @@ class SessionInfo(NamedTuple):
     absolute lifetime cuts that short, or the setting ``lifetime`` has grown since.
     """
     label: str | None = None
-    """What :attr:`Session.label` says in it: for the user, to tell devices apart."""
+    """What :attr:`session_mw.Session.label` says in it: for the user, to tell devices apart."""
     device_bound: bool = False
     """Whether the session is bound to a device's key."""
 
@@ -53,10 +54,12 @@ def indexed(store: Store | None) -> IndexedStore:
     """
     if is_indexed(store):
         return store
-    kind = "in the cookie" if store is None else f"in {type(store).__name__}, which has no index"
+    kind, others = f"in {type(store).__name__}, which has no index", ""
+    if store is None:
+        kind, others = "in the cookie", ". To end them, revocations='sqlite:///ended.db' is enough"
     raise ConfigurationError(
         f"the sessions of a principal cannot be listed: sessions are {kind}; "
-        "use SQLite, Redis, SQLAlchemy, files or memory"
+        f"use SQLite, Redis, SQLAlchemy, files or memory{others}"
     )
 
 
@@ -90,19 +93,21 @@ def end_sessions_with(backend: ListingBackend, principal: str, companion: str) -
                 store.delete(key)
 
 
-def end_sessions(backend: ListingBackend, principal: str, kept: str) -> int:
-    """End all sessions of the principal but the one whose record is ``kept``; how many that were.
+def end_sessions(backend: ListingBackend, principal: str, kept: SessionState | None) -> int:
+    """End all sessions of the principal but ``kept``; how many that were.
 
-    What is listed under the principal beside sessions, and ends with them, goes too; but for what ends with ``kept``.
+    What is listed under the principal beside sessions, and ends with them, goes too; but for what ends with ``kept``,
+    which may not be saved yet.
 
     Raises:
         StoreError: New ones keep coming.
     """
     store, now = indexed(backend.store), int(time.time())
-    names, seen, ended = backend.records.index_names(principal), {kept}, 0
-    record = store.load(kept) if kept else None
-    if record is not None and (companion := backend.companion(kept, record)) is not None:
-        seen.add(companion)
+    names, seen, ended = backend.records.index_names(principal), set[str](), 0
+    if kept is not None:
+        seen.add(kept.saved_id)
+        if COMPANION in kept.metadata:
+            seen.add(companion_key(kept.metadata[COMPANION]))
     # A session that is just given a new id is listed under it before the old one ends; what is left under the
     # old one counts for nothing, but says that there is another one to be found.
     for _ in range(_ROUNDS):

@@ -17,13 +17,15 @@ from typing import Any
 
 from session_mw.backends.payload import METADATA
 from session_mw.protocols import Record
-from session_mw.state import COMPANION, LABEL, LIFETIME, NO_METADATA, PRINCIPAL, SINCE
+from session_mw.state import COMPANION, LABEL, LIFETIME, NO_METADATA, PRINCIPAL, SINCE, is_bound
 
 MARKER_TTL = 60
 """Seconds for which a record tells that its session has another id: late requests with the old id are recognized."""
 
 LISTED = (COMPANION, LABEL, LIFETIME, SINCE)
-"""The metadata that stand in the head too; the last one only where the session is somebody's, and so can be listed."""
+"""The metadata that stand in the head too; the last one only where a list can show the session, under its principal."""
+BOUND = "_bound"
+"""The head's key that tells whether the session is bound to a device; the key of the device is not listed."""
 
 _CREATED_DIGITS = 12
 _ENDED = b"ended"
@@ -37,6 +39,14 @@ _HEAD_AT = _LENGTH_AT + _LENGTH_DIGITS
 def key_of(token: str) -> str:
     """The store's key for a token; who reads the store learns no token."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def companion_key(name: str) -> str:
+    """The store's key of a companion, a record that ends with a session and the session with it.
+
+    No token of a session makes such a key: it is made of other bytes.
+    """
+    return hashlib.sha256(b"session_mw companion\0" + name.encode()).hexdigest()
 
 
 def joined(created: int, head: bytes, sealed: bytes) -> bytes:
@@ -90,8 +100,9 @@ def split(record: Record) -> tuple[bytes, bytes]:
 
 def written_head(metadata: Mapping[str, Any]) -> bytes:
     """The head of a session with these metadata; empty where none of them is listed."""
-    names = LISTED if PRINCIPAL in metadata else LISTED[:-1]
-    listed = {name: metadata[name] for name in names if name in metadata}
+    listed = {name: metadata[name] for name in LISTED if name in metadata and (name != SINCE or PRINCIPAL in metadata)}
+    if is_bound(metadata):
+        listed[BOUND] = True
     return json.dumps(listed, separators=(",", ":")).encode() if listed else b""
 
 
@@ -103,7 +114,10 @@ def read_head(head: bytes) -> Mapping[str, Any]:
         return NO_METADATA
     if not isinstance(read, dict):
         return NO_METADATA
-    return {name: read[name] for name in LISTED if name in read and METADATA[name](read[name])}
+    listed = {name: read[name] for name in LISTED if name in read and METADATA[name](read[name])}
+    if read.get(BOUND) is True:
+        listed[BOUND] = True
+    return listed
 
 
 def _until(record: Record) -> int | None:

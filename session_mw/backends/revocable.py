@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import secrets
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from session_mw.backends.cookie import CookieBackend, CookieState
 from session_mw.backends.payload import unpack
-from session_mw.backends.revocations.entries import (
-    MICROSECONDS,
-    NO_DIGEST,
-    RENEWED,
-    SESSION_ID,
-    Entry,
-    Facts,
-    Since,
-    digest_of_id,
-    digest_of_principal,
-)
+from session_mw.backends.revocable_state import NO_FACTS, RevocableState, facts_of
+from session_mw.backends.revocations.entries import MICROSECONDS, Facts
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.token_cache import MAX_PAYLOAD_KEPT
-from session_mw.cookies import MAX_CANDIDATES, MAX_COOKIE
-from session_mw.exceptions import BadToken, CookieTooLarge, StoreError
-from session_mw.lazy_dict import SENT, WRITTEN
+from session_mw.cookies import MAX_CANDIDATES
+from session_mw.exceptions import StoreError
 from session_mw.session import Session
-from session_mw.state import (
-    CREATED,
-    END,
-    KEEP,
-    LIFETIME,
-    NO_METADATA,
-    PRINCIPAL,
-    RENEW,
-    SID,
-    SILENT,
-    SINCE,
-    VARIES,
-    Outcome,
-    SessionState,
-)
-
-logger = logging.getLogger("session_mw")
+from session_mw.state import COMPANION, CREATED, LIFETIME, NO_METADATA, SID, SILENT, SINCE, Outcome, SessionState
 
 _MAX_READ = 256
 
@@ -59,22 +31,18 @@ class _Read(NamedTuple):
     lifetime: int | None
 
 
-_NO_FACTS = Facts(NO_DIGEST, NO_DIGEST, 0, 0, 0)
-
-
 class RevocableBackend(CookieBackend):
     """Loads sessions from tokens, of which none is accepted that has ended.
 
     Args:
-        revocations: Knows which sessions have ended.
+        endings: Knows which sessions have ended.
         *arguments: Those of :class:`~session_mw.backends.cookie.CookieBackend`.
     """
 
-    judges = True
-
-    def __init__(self, revocations: Revocations, *arguments: Any) -> None:
+    def __init__(self, endings: Revocations, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.revocations = revocations
+        self.judges = True
+        self.endings = endings
         # By payload, which stays the same when a token is refreshed.
         self._read: dict[bytes, _Read] = {}
 
@@ -86,34 +54,60 @@ class RevocableBackend(CookieBackend):
         """
         clock = time.time()
         now = int(clock)
-        tokens = self._candidates(session._header)
-        revocations, found, is_late = self.revocations, [], False
+        tokens = self.cookie.values(session._header)
+        if len(tokens) > 1:
+            tokens = self._shaped(tokens)
+        endings, found, is_late = self.endings, [], False
         logged: set[str] | None = None if len(tokens) == 1 else set()
         for token in tokens if len(tokens) <= MAX_CANDIDATES else ():
             one = self._find(token, now, logged)
             if one is None:
                 continue
-            if not revocations.fresh_from <= clock < revocations.fresh_until:
-                revocations.follow()
+            if not endings.fresh_from <= clock < endings.fresh_until:
+                endings.follow()
             facts = one[0].facts
-            if revocations.ledger.has_ended(facts):
-                is_late |= revocations.is_late(facts.id)
+            if endings.ledger.has_ended(facts):
+                if len(tokens) == 1 and self._was_under_way(session, one[0]):
+                    one[0].came_late()
+                    return one
+                is_late |= endings.is_late(facts.id)
                 self._rejections.log("ended", token, logged)
             elif len(tokens) == 1:
-                return one
+                return one if self.guard is None else self._admitted(session, one, now)
             else:
                 found.append(one)
         if len(found) == 1:
-            return found[0]
-        fresh = RevocableState()
-        fresh.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
+            return self._admitted(session, found[0], now, logged)
+        fresh = self._fresh(now)
         if found or len(tokens) > MAX_CANDIDATES:
             # One of them may have been planted: none is trusted.
-            fresh.found_several([state for state, _ in found])
+            admitted = [state for state, _ in found if self._admits(session, state, logged)]
+            fresh.found_several(admitted)
             self._rejections.log("ambiguous" if found else "too_many", session._header)
-        else:
-            fresh.found(_NO_FACTS, is_late)
+        elif is_late:
+            fresh.came_late()
         return fresh, {}
+
+    def _fresh(self, now: int) -> RevocableState:
+        state: RevocableState = RevocableState()
+        state.begin(self, now, {CREATED: now} if self.keeps_created else NO_METADATA)
+        state.found(NO_FACTS)
+        return state
+
+    def _was_under_way(self, session: Session, state: RevocableState) -> bool:
+        """Whether the request was sent before its browser had the cookie of the session that it has just bound.
+
+        It can read the session; what it writes is not saved.
+        """
+        if self.guard is None or state.principal is None or state.device_bound:
+            return False
+        renewed = self.endings.ledger.renewed_at(state.facts)
+        if renewed is None:
+            return False
+        return self.guard.was_under_way(session, self.guard.name_of(state), renewed // MICROSECONDS)
+
+    def _admits(self, session: Session, state: RevocableState, logged: set[str] | None) -> bool:
+        return self.guard is None or self.guard.admits(session, state, self._rejections, logged)
 
     def _find(
         self, token: str, now: int, logged: set[str] | None = None
@@ -149,10 +143,12 @@ class RevocableBackend(CookieBackend):
             self._read[payload] = read
         return read
 
-    def is_known_to_live(self, payload: bytes) -> bool:
+    def is_known_to_live(self, session: Session, payload: bytes) -> bool:
         """Whether the session with this payload may be refreshed unread; any other is read first."""
         read = self._read.get(payload)
-        return read is not None and read.facts is not None and not self.revocations.has_ended(read.facts)
+        if read is None or read.facts is None or self.endings.has_ended(read.facts):
+            return False
+        return super().is_known_to_live(session, payload)
 
     def save_unread(self, session: Session) -> Outcome:
         """Refresh a permanent session that nobody looked at; none of which it is not known whether it has ended."""
@@ -168,259 +164,17 @@ class RevocableBackend(CookieBackend):
             StoreError: It could not be written.
         """
         ours = kept if isinstance(kept, RevocableState) else None
-        time = self.revocations.end_principal(principal, None if ours is None or not ours.saved_id else ours.facts)
-        if ours is not None:
-            ours.outlive(time)
+        facts = None if ours is None or not ours.token else ours.facts
+        companion = None if ours is None else ours.metadata.get(COMPANION)
+        time, lives = self.endings.end_principal(principal, facts, companion)
+        if ours is not None and lives:
+            ours.outlive(principal, time)
         return 0
 
-
-class RevocableState(CookieState):
-    """What is known of a session in a cookie that can be ended.
-
-    Attributes:
-        late: Whether the request came with an id that was changed a short time ago. Nothing is saved of it, unless
-            it changes the id itself.
-        gone: Whether another request ended the session. Nothing is saved of it any more.
-        facts: What says whether the session has ended, as it was read.
-    """
-
-    __slots__ = ("_ending", "_succeeds", "facts", "gone", "late")
-
-    _backend: RevocableBackend
-
-    def found(self, facts: Facts, late: bool = False) -> None:
-        """Be the state of what a token holds, or of nothing, after :meth:`begin`."""
-        self.facts = facts
-        self.late = late
-        self.gone = False
-        # Whether the next save begins a session that does not depend on the former one.
-        self._succeeds = False
-        # The metadata of what the next save ends.
-        self._ending: tuple[Mapping[str, Any], ...] = ()
-
-    def found_several(self, states: list[RevocableState]) -> None:
-        """Be the state of a request with several authentic cookies, none of which is trusted."""
-        self.found(_NO_FACTS)
-        self.ambiguous = True
-        self._ending = tuple(state.metadata for state in states)
-
-    @property
-    def id(self) -> str | None:
-        """The session's id, which is safe to log; None while it is about to change."""
-        return self.metadata.get(SID) if self.token and self.intent == KEEP else None
-
-    @property
-    def saved_id(self) -> str:
-        """The id in its token; empty where that has none."""
-        sid: str = self.metadata.get(SID, "") if self.token else ""
-        return sid
-
-    def set_metadata(self, key: str, value: Any) -> None:
-        """Keep a value beside the data; remember when the session became its principal's."""
-        if key == PRINCIPAL and value is not None and value != self.principal:
-            mark = self._backend.revocations.exact_mark()
-            since = self._since()
-            begins = not self.token or self.intent == END
-            self._keep_since(Since(mark, mark, 0, since.longest) if begins else since._replace(owned=mark))
-        elif key == LIFETIME and value is not None:
-            since = self._since()
-            self._keep_since(since._replace(longest=max(since.longest, value)))
-        super().set_metadata(key, value)
-
-    def succeed(self, now: int) -> None:
-        """Have the next save put a new session in this one's place, also where that has ended by then."""
-        super().succeed(now)
-        self._succeeds, self.gone = True, False
-
-    def end(self) -> None:
-        """Have the next save end the session."""
-        if self.token and self.intent != END:
-            self._ending = (*self._ending, self.metadata)
-        super().end()
-
-    def begin_anew(self, now: int) -> None:
-        """Let the life of the session begin at ``now`` (Unix time)."""
-        super().begin_anew(now)
-        if SINCE in self.metadata:
-            mark = self._backend.revocations.exact_mark()
-            self._keep_since(Since(mark, mark, 0, self._since().longest))
-
-    def outlive(self, time: int) -> None:
-        """Be younger than an ending that was to leave this session (microseconds)."""
-        if not self.token or self.intent == END:
-            self._keep_since(Since(time, time, 0, self._since().longest))
-
-    def save(self, session: Session) -> Outcome:
-        """Write what has changed since the last call, or refresh the cookie.
+    def end_companion(self, name: str, principal: str) -> None:
+        """End a companion, and all sessions that end with it.
 
         Raises:
-            NotSerializable: A value cannot be written.
-            CookieTooLarge: A browser would not keep the cookie.
-            StoreError: The end of the session could not be written; or it is not known whether it has ended.
+            StoreError: It could not be written.
         """
-        if not (self.intent or self.late or self.gone):
-            # super() would take as long as all that stands here.
-            outcome: Outcome = CookieState.save(self, session)
-            return outcome
-        if self.gone or (self.late and self.intent != RENEW):
-            return self._leave(session)
-        if self.intent == END and not self._end_former():
-            return self._dropped(session)
-        if self.intent == RENEW and self.token and session._phase < SENT:
-            return self._renew(session)
-        self.late = False
-        return super().save(session)
-
-    def _write(self, session: Session, payload: bytes, now: int) -> Outcome:
-        if self.intent == KEEP and self.token and self._backend.revocations.has_ended(self.facts):
-            return self._dropped(session)
-        outcome = super()._write(session, payload, now)
-        self.facts = facts_of(self.metadata, self.created) if self.token else _NO_FACTS
-        return outcome
-
-    def _refresh(self, session: Session, now: int) -> Outcome:
-        try:
-            if self._backend.revocations.has_ended(self.facts):
-                return self._dropped(session)
-        except StoreError:
-            return VARIES
-        return super()._refresh(session, now)
-
-    def _since(self) -> Since:
-        written = self.metadata.get(SINCE)
-        if written is not None:
-            return Since.read(written)
-        if self.token and self.intent != END:
-            return _since_created(self.created)
-        mark = self._backend.revocations.mark()
-        return Since(mark, self._backend.revocations.ledger.newest)
-
-    def _keep_since(self, since: Since) -> None:
-        self.metadata = {**self.metadata, SINCE: since.written()}
-
-    def missing_metadata(self) -> Mapping[str, Any]:
-        """As for every session in a cookie; and an id, for one that has none."""
-        missing = super().missing_metadata()
-        if SID in self.metadata:
-            return missing
-        if not self.token:
-            self._backend.revocations.follow_if_possible()
-        since = self._since()
-        if self.lifetime is not None:
-            since = since._replace(longest=max(since.longest, self.lifetime))
-        return {**missing, SID: _new_id(), SINCE: since.written()}
-
-    def _end_former(self) -> bool:
-        """Write that the session, and what came beside it, has ended; False where it has another id meanwhile."""
-        revocations = self._backend.revocations
-        digests = {digest: longest for one in self._ending for digest, longest in _digests(one)}
-        if not digests:
-            return True
-        own, late = self.facts.id, False
-
-        def entries() -> list[Entry]:
-            nonlocal late
-            late = own in digests and revocations.is_late(own)
-            ledger = revocations.ledger
-            new = [(one, longest) for one, longest in digests.items() if not ledger.is_ended_id(one)]
-            return [] if late else [revocations.ended(one, longest) for one, longest in new]
-
-        revocations.append(entries)
-        self._ending = ()
-        return not late
-
-    def _renew(self, session: Session) -> Outcome:
-        """Save under a new id, and end the old one.
-
-        That stands in the store before the new cookie is sent. Whether the session has ended meanwhile is
-        seen when it is written, so that an ``end`` elsewhere comes either before, and holds, or after, and knows
-        the new id.
-        """
-        revocations, former = self._backend.revocations, self.metadata
-        facts, since, gone = self.facts, self._since(), False
-
-        def entries() -> list[Entry]:
-            nonlocal gone
-            gone = revocations.ledger.has_ended(facts) and not self._succeeds
-            if gone:
-                return []
-            # One that was kept by end_all goes on under its new id.
-            kept = revocations.ledger.kept_from(facts) if facts.principal == _digest(self.principal) else 0
-            renewed = since._replace(owned=max(since.owned or since.begun, kept)) if kept else since
-            self.metadata = {**former, SID: _new_id(), SINCE: renewed.written()}
-            self._check_size(session)
-            new = digest_of_id(self.metadata[SID])
-            return [revocations.ended(facts.id, since.longest, kind=RENEWED, other=new)] if facts.id else []
-
-        try:
-            revocations.append(entries)
-        except BaseException:
-            self.metadata = former
-            raise
-        return self._dropped(session) if gone else super().save(session)
-
-    def _check_size(self, session: Session) -> None:
-        if not self.is_empty(session):
-            token = self._backend.codec.encode(self.packed(session), self.created, int(time.time()))
-            if len(token) > self._backend.max_token:
-                raise CookieTooLarge(len(token) + len(self._backend.cookie.name), MAX_COOKIE, self._largest(session))
-
-    def _leave(self, session: Session) -> Outcome:
-        """Save nothing, and send nothing: the browser has another session's cookie, or is about to get it."""
-        if self.late and session._changes >= WRITTEN:
-            logger.info("a session got a new id while this request was under way; what it changed is dropped")
-        self.intent = KEEP
-        session._committed()
-        return VARIES
-
-    def _dropped(self, session: Session) -> Outcome:
-        logger.info("the session %s was ended by another request; its changes are dropped", self.metadata.get(SID))
-        self.token, self.payload = "", b""
-        self.intent, self.gone = KEEP, True
-        session._committed()
-        return VARIES
-
-
-def facts_of(metadata: Mapping[str, Any], created: int) -> Facts:
-    """What says whether a session has ended.
-
-    Args:
-        metadata: Its metadata, as they are saved.
-        created: Unix time at which it began, or its token was written.
-
-    Raises:
-        BadToken: ``bad_payload``: the metadata are no session's.
-    """
-    sid, since, principal = metadata.get(SID), metadata.get(SINCE), metadata.get(PRINCIPAL)
-    if sid is not None and not SESSION_ID.fullmatch(sid):
-        raise BadToken("bad_payload")
-    begun, seen, owned, _ = _since_created(created) if since is None else Since.read(since)
-    return Facts(
-        NO_DIGEST if sid is None else digest_of_id(sid),
-        _digest(principal),
-        begun,
-        seen,
-        owned or begun,
-    )
-
-
-def _digest(principal: str | None) -> int:
-    return NO_DIGEST if principal is None else digest_of_principal(principal)
-
-
-def _since_created(created: int) -> Since:
-    # The second in which it began was before whatever else happened in it. It knew of all endings until then.
-    mark = created * MICROSECONDS
-    return Since(mark, mark)
-
-
-def _digests(metadata: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """The digest of a session's id and the longest lifetime of its own; none where it has no id."""
-    if SID not in metadata:
-        return []
-    longest = Since.read(metadata[SINCE]).longest if SINCE in metadata else 0
-    return [(digest_of_id(metadata[SID]), longest)]
-
-
-def _new_id() -> str:
-    return secrets.token_urlsafe(16)
+        self.endings.end_companion(name)

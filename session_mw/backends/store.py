@@ -7,11 +7,22 @@ import re
 import time
 from typing import Any
 
+from session_mw.backends.kept_state import Guard
+from session_mw.backends.known_payloads import KnownPayloads
 from session_mw.backends.lifetimes import Lifetimes
 from session_mw.backends.payload import unpack
-from session_mw.backends.principals import SessionInfo
-from session_mw.backends.record_format import created_of, is_live_marker, is_marker, key_of, read_head, split
-from session_mw.backends.revocations.entries import MICROSECONDS, read_mark
+from session_mw.backends.principals import SessionInfo, end_sessions_with
+from session_mw.backends.record_format import (
+    BOUND,
+    companion_key,
+    created_of,
+    is_live_marker,
+    is_marker,
+    key_of,
+    read_head,
+    split,
+)
+from session_mw.backends.revocations.entries import read_mark
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.backends.store_state import StoreState
 from session_mw.codecs.records import Records
@@ -22,7 +33,6 @@ from session_mw.protocols import Record, Serializer, Store, is_indexed
 from session_mw.rejections import RejectionLog
 from session_mw.session import Session
 from session_mw.state import COMPANION, CREATED, LABEL, LIFETIME, SILENT, SINCE, Outcome
-from session_mw.stores.session_ids import is_key
 
 logger = logging.getLogger("session_mw")
 
@@ -42,6 +52,7 @@ class StoreBackend:
         refresh: Whether a permanent session's cookie is sent again when only its record's end was moved.
         notices: Told what is sent.
         endings: Knows when all sessions were ended.
+        guard: May reject sessions that are authentic.
     """
 
     manager: Any = None
@@ -56,6 +67,7 @@ class StoreBackend:
         refresh: bool,
         notices: Notices,
         endings: Revocations,
+        guard: Guard | None = None,
     ) -> None:
         self.store = store
         self.records = records
@@ -65,6 +77,8 @@ class StoreBackend:
         self.refresh = refresh
         self.notices = notices
         self.endings = endings
+        self.guard = guard
+        self._known = None if guard is None else KnownPayloads(serializer)
         self.is_indexed = is_indexed(store)
         self._rejections = RejectionLog()
         self._showed_at = -_SECONDS_BETWEEN_TRACEBACKS
@@ -90,17 +104,23 @@ class StoreBackend:
                 self._rejections.log("ended", token, logged)
             else:
                 found.append(one)
-        if len(found) == 1:
+        admitted = [one for one in found if self._admits(session, one[0], logged)]
+        if len(found) == 1 and admitted:
             return found[0]
         state = StoreState()
         state.begin(self, now, {CREATED: now})
-        if found or len(tokens) > MAX_CANDIDATES:
+        if len(found) == 1:
+            state.reject()
+        elif found or len(tokens) > MAX_CANDIDATES:
             # One of them may have been planted: none is trusted.
-            state.found_several([other.key for other, _ in found])
+            state.found_several([other.key for other, _ in admitted])
             self._rejections.log("ambiguous" if found else "too_many", session._header)
         elif is_late:
             state.came_late()
         return state, {}
+
+    def _admits(self, session: Session, state: StoreState, logged: set[str]) -> bool:
+        return self.guard is None or self.guard.admits(session, state, self._rejections, logged)
 
     def save_unread(self, session: Session) -> Outcome:
         """Nothing: the record is neither loaded nor touched for a session that nobody looked at."""
@@ -117,7 +137,8 @@ class StoreBackend:
                 return None
             sealed_head, sealed = split(record)
             payload = self.records.unseal(token, key, sealed)
-            data, metadata = unpack(self.serializer, payload)
+            known = self._known
+            data, metadata = unpack(self.serializer, payload) if known is None else known.unpack(payload)
             created = metadata.get(CREATED)
             if created is None:
                 raise BadToken("bad_payload")
@@ -126,7 +147,7 @@ class StoreBackend:
             if isinstance(error, BadToken) and error.reason == "expired":
                 self._rejections.rejected(token, error, logged)
             else:
-                logger.warning("the stored session %s… cannot be read; its visitor gets an empty one", key[:8])
+                self._rejections.unreadable(token, key)
             return None
         is_current = self.records.is_current(sealed)
         if not is_current:
@@ -137,7 +158,21 @@ class StoreBackend:
         return state, data
 
     def info(self, key: str, record: Record, now: int) -> SessionInfo | None:
-        """What a list of a principal's sessions says of a record; None where no visitor could use it."""
+        """What a list of a principal's sessions says of a record; None where no visitor could use it.
+
+        Raises:
+            StoreError: It is not known whether all sessions were ended.
+        """
+        described = self.described(key, record, now)
+        if described is None or self.endings.has_ended_with_everyone(described[1]):
+            return None
+        return described[0]
+
+    def described(self, key: str, record: Record, now: int) -> tuple[SessionInfo, int] | None:
+        """What a record says of its session, and the mark of its beginning; None where it is too old, or not ours.
+
+        Whether all sessions have ended since is not asked.
+        """
         created, (sealed_head, sealed) = created_of(record), split(record)
         if created is None or record.expires <= now or not self.records.is_ours(key, sealed):
             return None
@@ -146,18 +181,27 @@ class StoreBackend:
         except ExpiredToken:
             return None
         listed = read_head(self.records.open_head(key, sealed_head))
-        # Of a record whose head does not say it, only the second is known; it may have begun at the end of that.
-        latest = (created + 1) * MICROSECONDS - 1
-        if self.endings.has_ended_with_everyone(read_mark(listed[SINCE], created) if SINCE in listed else latest):
-            return None
         idle = listed.get(LIFETIME, self.lifetimes.idle)
         last_used = max(created, min(now, record.expires - idle))
-        return SessionInfo(key, created, last_used, listed.get(LABEL))
+        # Where the head does not tell, only the second is known in which it began.
+        mark = read_mark(listed.get(SINCE), created + 1)
+        return SessionInfo(key, created, last_used, listed.get(LABEL), BOUND in listed), mark
 
     def companion(self, key: str, record: Record) -> str | None:
         """The key of the record that ends with a session; None where there is none."""
-        companion = read_head(self.records.open_head(key, split(record)[0])).get(COMPANION)
-        return companion if isinstance(companion, str) and is_key(companion) else None
+        name: str | None = read_head(self.records.open_head(key, split(record)[0])).get(COMPANION)
+        return None if name is None else companion_key(name)
+
+    def end_companion(self, name: str, principal: str) -> None:
+        """End a companion, and those sessions of its principal that end with it, where the store lists them.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        key = companion_key(name)
+        self.store.delete(key)
+        if self.is_indexed:
+            end_sessions_with(self, principal, key)
 
     def warn(self, problem: str, key: str) -> None:
         """Log that the store failed where the request goes on; with a traceback once a minute at most."""

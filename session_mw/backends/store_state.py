@@ -26,9 +26,9 @@ from typing import Any, Protocol
 from session_mw.backends.contention import Tries, give_way
 from session_mw.backends.kept_state import KeepingBackend, KeptState
 from session_mw.backends.lifetimes import Lifetimes
-from session_mw.backends.merge import merge
+from session_mw.backends.merge import merge, merge_metadata
 from session_mw.backends.payload import unpack
-from session_mw.backends.record_format import MARKER_TTL, joined, key_of, marker, written_head
+from session_mw.backends.record_format import MARKER_TTL, companion_key, joined, key_of, marker, written_head
 from session_mw.backends.revocations.entries import written_mark
 from session_mw.backends.revocations.follower import Revocations
 from session_mw.codecs.records import Records
@@ -108,7 +108,7 @@ class StoreState(KeptState[RecordBackend]):
 
     def found_several(self, keys: list[str]) -> None:
         """Be the state of a request with several authentic cookies, none of which is trusted."""
-        self.ambiguous, self._others = True, keys
+        self.may_have_duplicates, self._others = True, keys
 
     def came_late(self) -> None:
         """Be the state of a request whose id was changed meanwhile."""
@@ -153,6 +153,10 @@ class StoreState(KeptState[RecordBackend]):
         """Whether the visitor knows the session's id already, so that a change needs no cookie."""
         return bool(self.token)
 
+    def may_end_late(self) -> bool:
+        """Whether there is a record to delete, which needs no cookie."""
+        return bool(self.token or self._others)
+
     def save(self, session: Session) -> Outcome:
         """Write what has changed since the last call, or move the record's end.
 
@@ -162,6 +166,8 @@ class StoreState(KeptState[RecordBackend]):
         """
         if self.gone or (self.late and (not self._begins_another or self.is_empty(session))):
             return self._leave(session)
+        if self.rejected and self.principal is None:
+            return self.leave(session)
         now = int(time.time())
         if self.intent == END:
             return self._end(session, now)
@@ -233,19 +239,23 @@ class StoreState(KeptState[RecordBackend]):
 
     def _end(self, session: Session, now: int) -> Outcome:
         known = self.key
+        # Once the headers are out, no cookie can tell the visitor of another id.
+        begins = not self.is_empty(session) and session._phase < SENT
+        if begins:
+            # What cannot be written raises before anything is deleted.
+            self.packed(session)
         # The metadata are those of what follows by now.
         if self.payload and (companion := unpack(self._backend.serializer, self.payload)[1].get(COMPANION)):
-            self._backend.store.delete(companion)
+            self._backend.store.delete(companion_key(companion))
         for key in (known, *self._others) if known else self._others:
             self._backend.store.delete(key)
         self._forget()
         self._others = []
-        # Once the headers are out, no cookie can tell the visitor of another id.
-        if not self.is_empty(session) and session._phase < SENT:
+        if begins:
             return self._create(session, self.packed(session), now)
         self.intent = KEEP
         session._committed()
-        return self.outcome(session, self.deletions(session, known != ""))
+        return self.outcome(session, self.deletion(session, known != ""))
 
     def _keep_alive(self, session: Session, now: int) -> Outcome:
         """Move the record's end, at most once in a tenth of the lifetime; re-encrypt it where an old key was used."""
@@ -288,9 +298,7 @@ class StoreState(KeptState[RecordBackend]):
         if is_loss and not self._was_logged:
             self._was_logged = True
             logger.info("a session got a new id while this request was under way; what it changed is dropped")
-        self.intent = KEEP
-        session._committed()
-        return VARIES
+        return self.leave(session)
 
     def _dropped(self, session: Session) -> Outcome:
         logger.info("the session %s… was ended by another request; its changes are dropped", self.key[:8])
@@ -338,7 +346,7 @@ class StoreState(KeptState[RecordBackend]):
             data.pop(CSRF_KEY, None)
         base, base_metadata = unpack(backend.serializer, self.payload)
         session._replace_data(merge(backend.serializer, base, session._plain(), data))
-        self.metadata = merge(backend.serializer, base_metadata, self.metadata, newer.metadata)
+        self.metadata = merge_metadata(backend.serializer, base_metadata, self.metadata, newer.metadata)
         self.record, self.payload = newer.record, newer.payload
         return newer.record
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from session_mw.codecs.base64url import b64decode, b64encode
 from session_mw.codecs.inflate import check_inflated, inflate
-from session_mw.codecs.keyring import Keyring
+from session_mw.codecs.keyring import HEAD_SIZE, SALT_SIZE, TAG_SIZE, Keyring
 from session_mw.codecs.records import delimited
 from session_mw.exceptions import BadToken
 from session_mw.protocols import Opened
@@ -127,6 +127,17 @@ class EncryptedCodec:
         created, written = _TIMES.unpack_from(content)
         body = content[_TIMES.size :]
         return (body if version == PLAIN else inflate(body)), created, written, self._keyring.is_current(sealed)
+
+
+def parts_of(token: str) -> tuple[str, str, str, str]:
+    """Head (version and key id), salt, ciphertext and tag, as they stand in a token.
+
+    Six bits are a character and eight a byte: a character belongs to the part in which its first bit lies.
+    """
+    size = len(token) * 3 // 4
+    ends = [-(-8 * end // 6) for end in (HEAD_SIZE, HEAD_SIZE + SALT_SIZE, size - TAG_SIZE)]
+    first, second, third = ends
+    return token[:first], token[first:second], token[second:third], token[third:]
 
 
 class EncryptedRecords:

@@ -21,6 +21,7 @@ from session_mw.exceptions import BadToken
 ID_SIZE = 4
 SALT_SIZE = 16
 HEAD_SIZE = 1 + ID_SIZE
+TAG_SIZE = 16
 _MASTER_SIZE = 64
 _KEY_SIZE = 32
 _NONCE_SIZE = 12

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from session_mw.commands.audit_chapter7 import judge_lifetimes, judge_sessions
-from session_mw.commands.audit_stores import judge_store
+from session_mw.commands.audit_device import judge_device
+from session_mw.commands.audit_stores import judge_revocations, judge_store
 from session_mw.commands.report import FAIL, OK, WARN, Finding
 from session_mw.secret_keys import is_weak, key_bytes
 from session_mw.settings import Settings
@@ -31,6 +32,8 @@ def audit(settings: Settings) -> list[Finding]:
         *judge_lifetimes(settings),
         *judge_sessions(settings),
         *judge_store(settings),
+        *judge_revocations(settings),
+        *judge_device(settings),
         *_beside_flask(settings),
     ]
 
@@ -161,6 +164,9 @@ def _beside_flask(settings: Settings) -> Iterator[Finding]:
     yield Finding("Flask: format", "another" if differences else "the same", OK, why, "")
     same = "the same" if settings.cookie_samesite is None else "another"
     yield Finding("Flask: SameSite", same, OK, "Flask sends none unless SESSION_COOKIE_SAMESITE is set", "")
+    if settings.device_bound and not differences:
+        why = "Flask reads these sessions too, and asks for no proof of the device: give it another key or salt"
+        yield Finding("Flask: device_bound", "not asked for", WARN, why, "")
     if settings.absolute_seconds is not None and not differences:
         why = "Flask sees the key '_created' in the session, keeps it, and knows no absolute lifetime"
         yield Finding("Flask: absolute_lifetime", "another", OK, why, "")

@@ -116,7 +116,7 @@ def _ends(settings: Settings) -> Iterator[Finding]:
 
 
 def _remembers_ended(settings: Settings) -> bool:
-    return getattr(settings, "revocations", None) is not None
+    return settings.revocations is not None
 
 
 def _has_index(settings: Settings) -> bool:

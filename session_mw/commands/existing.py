@@ -16,8 +16,11 @@ URL_VARIABLE = "SESSION_MW_STORE"
 
 
 @contextmanager
-def existing_store(url: str | None) -> Iterator[Store]:
+def existing_store(url: str | None, *, with_sessions: bool = True) -> Iterator[Store]:
     """The store that a URL names, closed afterwards. It has to exist: no file, directory or table is made.
+
+    Args:
+        with_sessions: Whether sessions are looked for, so that an empty store in memory will not do.
 
     Raises:
         SessionError: The URL is missing or wrong; the store does not exist, belongs to another user, or fails.
@@ -25,6 +28,8 @@ def existing_store(url: str | None) -> Iterator[Store]:
     if not url:
         raise SessionError(f"which store? Give its URL, or set {URL_VARIABLE}")
     location = location_of(url)
+    if with_sessions and location.kind == "memory":
+        raise SessionError(f"{location.shown} is the memory of one process; only that one can see its sessions")
     _check_path(location)
     try:
         store = open_store(url, create=False)

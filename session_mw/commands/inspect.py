@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from session_mw.codecs.signed import DIGESTS, SignedCodec, read_unverified
+from session_mw.backends.explanation import ENCRYPTED, SIGNED, STORED, Contents, look_into
+from session_mw.codecs.signed import DIGESTS, SignedCodec, parts_of
 from session_mw.commands import stored
 from session_mw.commands.report import ago, date
 from session_mw.commands.stored import KEY_VARIABLE, Format
 from session_mw.exceptions import BadToken, SessionError, not_loaded
-from session_mw.protocols import Store
+from session_mw.protocols import Codec, Store
 from session_mw.secret_keys import key_bytes
 from session_mw.tagged_json import TaggedJSON
 
 ITSDANGEROUS_EPOCH = 1293840000
 """itsdangerous before 1.0 counted seconds from 2011-01-01, as Unix time 1293840000."""
-
-SIGNED, ENCRYPTED, STORED = "signed", "encrypted", "stored"
 
 _BETWEEN_WORDS = re.compile(r"[;\s]+")
 _SIGNED = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{1,11}\.[A-Za-z0-9_-]+")
@@ -162,8 +163,13 @@ def as_text(report: dict[str, Any]) -> str:
 
 
 def _inspect_signed(token: str, format_: Format) -> dict[str, Any]:
-    payload, timestamp, signature = token.rsplit(".", 2)
-    data, seconds = _decoded(token)
+    payload, timestamp, signature = parts_of(token)
+    key, codecs = os.environ.get(KEY_VARIABLE), []
+    if key is not None:
+        secret = key_bytes(KEY_VARIABLE, key)
+        codecs = [SignedCodec(secret, salt=format_.salt, digest=digest) for digest in DIGESTS]
+    contents, data = _decoded(token, codecs)
+    seconds = contents.written or 0
     at, epoch = (seconds + ITSDANGEROUS_EPOCH, 2011) if seconds < ITSDANGEROUS_EPOCH else (seconds, 1970)
     return {
         "kind": SIGNED,
@@ -175,7 +181,7 @@ def _inspect_signed(token: str, format_: Format) -> dict[str, Any]:
         "signed_at": date(at),
         "age_seconds": int(time.time()) - at,
         "epoch": epoch,
-        "verified": _verified(token, format_.salt),
+        "verified": None if key is None else contents.key is not None,
     }
 
 
@@ -190,54 +196,39 @@ def _inspect_encrypted(token: str, format_: Format) -> dict[str, Any]:
         raise not_loaded(error, "cryptography", "encrypted") from error
     codec = EncryptedCodec(key_bytes(KEY_VARIABLE, key), cookie_name=format_.cookie_name, salt=format_.salt)
     try:
-        payload, written, created, _ = codec.decode(token)
-        data = TaggedJSON().loads(payload)
-    except BadToken:
+        contents, data = _decoded(token, [codec])
+    except SessionError:
         problem = (
             "made with another key, salt (--salt) or cookie name (--cookie-name, "
             f"{format_.cookie_name!r} was tried), or changed, or no token of session_mw"
         )
         return {**report, "verified": False, "problem": problem}
+    written, created = contents.written or 0, contents.created or 0
     return {
         **report,
         "data": _readable(data),
         "verified": True,
         "written_at": date(written),
         "age_seconds": int(time.time()) - written,
-        "created_at": None if created is None else date(created),
+        "created_at": date(created),
     }
 
 
-def _decoded(token: str) -> tuple[dict[str, Any], int]:
-    try:
-        payload, seconds = read_unverified(token)
-        return TaggedJSON().loads(payload), seconds
-    except BadToken as error:
-        raise SessionError("the token cannot be decoded; is a part of it missing, or changed?") from error
+def _decoded(token: str, codecs: Sequence[Codec]) -> tuple[Contents, dict[str, Any]]:
+    """What is in a token, and all of its data: what the dict hides, too."""
+    contents = look_into(token, codecs)
+    if contents is not None:
+        with contextlib.suppress(BadToken):
+            return contents, TaggedJSON().loads(contents.payload)
+    raise SessionError("the token cannot be decoded; is a part of it missing, or changed?")
 
 
 def _can_be_decoded(token: str) -> bool:
     try:
-        _decoded(token)
+        _decoded(token, [])
     except SessionError:
         return False
     return True
-
-
-def _verified(token: str, salt: str) -> bool | None:
-    key = os.environ.get(KEY_VARIABLE)
-    if key is None:
-        return None
-    key_bytes(KEY_VARIABLE, key)
-    for digest in DIGESTS:
-        codec = SignedCodec(key, salt=salt, digest=digest)
-        if codec.shape.fullmatch(token):
-            try:
-                codec.decode(token)
-            except BadToken:
-                return False
-            return True
-    return False
 
 
 def _readable(value: Any) -> Any:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from session_mw.backends.build import endings_of
 from session_mw.backends.principals import SessionInfo
-from session_mw.backends.record_format import key_of
+from session_mw.backends.revocations.entries import PUBLIC_ID
+from session_mw.backends.revocations.follower import Revocations
+from session_mw.config import settings_from_mapping
 from session_mw.exceptions import SessionError, WeakSecretKeyWarning
 from session_mw.manager import SessionManager
 from session_mw.protocols import Store
+from session_mw.settings import Settings
+from session_mw.state import PRINCIPAL
 from session_mw.stores.session_ids import is_key
 
 KEY_VARIABLE = "SESSION_MW_SECRET_KEY"
@@ -49,22 +51,23 @@ def find(store: Store, token: str, format_: Format) -> Found:
         SessionError: The store has no such session, or it cannot be read.
         StoreError: The store failed.
     """
-    session_id = key_of(token)
-    record = store.load(session_id)
-    if record is None:
-        raise SessionError(
-            f"no session has the id {session_id}: it has ended, or is in another store or under another prefix"
-        )
     for sessions in _managers(store, format_):
-        with _quiet():
-            session = sessions.open({"HTTP_COOKIE": f"{format_.cookie_name}={token}"})
-            data = session.copy()
-        if not session.new:
+        explained = sessions.explain({"HTTP_COOKIE": f"{format_.cookie_name}={token}"})
+        if explained.failure is not None:
+            raise explained.failure
+        (found,) = explained.candidates
+        if found.record is None:
+            raise SessionError(
+                f"no session has the id {found.key}: it has ended, or is in another store or under another prefix"
+            )
+        contents = found.contents
+        if not found.reason and contents is not None and contents.data is not None and contents.created is not None:
             encrypted = sessions.settings.store_encryption
-            return Found(session_id, data, session.created, record.expires, session.principal, encrypted)
+            principal = contents.metadata.get(PRINCIPAL)
+            return Found(found.key, contents.data, contents.created, found.record.expires, principal, encrypted)
     hint = "" if os.environ.get(KEY_VARIABLE) else f"; if it is encrypted, set {KEY_VARIABLE}"
     raise SessionError(
-        f"the session {session_id} is there and cannot be read with the cookie name {format_.cookie_name!r} and the "
+        f"the session {found.key} is there and cannot be read with the cookie name {format_.cookie_name!r} and the "
         f"salt {format_.salt!r} (--cookie-name, --salt), or it is just ending{hint}"
     )
 
@@ -88,7 +91,10 @@ def end(store: Store, session_id: str, format_: Format) -> None:
         StoreError: The store failed.
     """
     if not is_key(session_id):
-        raise SessionError("a session's id is 64 hexadecimal digits, as session-mw sessions and inspect show it")
+        raise SessionError(
+            "a session's id is 64 hexadecimal digits, as session-mw sessions and inspect show it; of a session in a "
+            "cookie it is what session.id says, 22 or 45 characters"
+        )
     if store.load(session_id) is None:
         raise SessionError(f"no session has the id {session_id}; nothing was ended")
     # The one with the key first: the other one leaves nothing to be read.
@@ -109,6 +115,54 @@ def end_all(store: Store, principal: str, format_: Format) -> int:
     return sum(sessions.end_all(principal) for sessions in _managers(store, format_))
 
 
+def end_in_cookie(store: Store, session_id: str, format_: Format) -> None:
+    """End a session in a cookie, and the device that is remembered with it. Nobody knows whether there is one.
+
+    Args:
+        store: What ``revocations`` is set to.
+        session_id: What :func:`is_in_cookie` accepts.
+        format_: The site's.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    _endings(store, format_).end_id(session_id)
+
+
+def end_all_in_cookies(store: Store, principal: str, format_: Format) -> None:
+    """End all sessions in cookies of a principal, and the devices that are remembered with them.
+
+    Args:
+        store: What ``revocations`` is set to.
+        principal: Whose.
+        format_: The site's.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    _endings(store, format_).end_principal(principal, None, None)
+
+
+def has_endings(store: Store, format_: Format) -> bool:
+    """Whether a store keeps the endings of sessions.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    endings = _endings(store, format_)
+    endings.follow()
+    return endings.ledger.newest > 0
+
+
+def is_in_cookie(session_id: str) -> bool:
+    """Whether an id is that of a session in a cookie."""
+    return PUBLIC_ID.fullmatch(session_id) is not None
+
+
+def _endings(store: Store, format_: Format) -> Revocations:
+    return endings_of(Settings(**settings_from_mapping(format_._asdict())), store)
+
+
 def _managers(store: Store, format_: Format) -> list[SessionManager]:
     """A manager that reads plain records, and one for encrypted records where the key is known."""
     settings = {**format_._asdict(), "store": store}
@@ -119,14 +173,3 @@ def _managers(store: Store, format_: Format) -> list[SessionManager]:
             warnings.simplefilter("ignore", WeakSecretKeyWarning)
             managers.append(SessionManager.from_mapping({**settings, "secret_key": key, "store_encryption": True}))
     return managers
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the package's log lines off the terminal: the error that follows says the same."""
-    logger, handler = logging.getLogger("session_mw"), logging.NullHandler()
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)

@@ -18,7 +18,9 @@ FRESH = "_fresh"
 CLIENT = "_id"
 """Of whom the session is: Flask-Login's default protection takes the freshness away where it differs."""
 REMEMBER = ("_remember", "_remember_seconds")
-"""Notes to Flask-Login's own remember cookie."""
+"""Notes to Flask-Login about its own remember cookie."""
+REMEMBER_COOKIE = "remember_token"
+"""That cookie's name, where the application has not given it another one."""
 
 
 def is_user_id(value: object) -> bool:
@@ -46,3 +48,13 @@ def client_of(environ: Mapping[str, Any]) -> str:
     browser = None if agent is None else str(agent).encode(errors="replace")
     # The repr of bytes is meant: Flask-Login formats bytes into a str.
     return hashlib.sha512(f"{address!r}|{browser!r}".encode()).hexdigest()
+
+
+def has_remember_cookie(header: str) -> bool:
+    """Whether the Cookie header holds Flask-Login's own remember cookie."""
+    return f"{REMEMBER_COOKIE}=" in header
+
+
+def clear_remember_cookie(session: Session) -> None:
+    """Have Flask-Login take its own remember cookie for deleted, and delete it with its next response."""
+    session[REMEMBER[0]] = "clear"

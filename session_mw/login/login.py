@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from session_mw.backends.record_format import companion_key
 from session_mw.exceptions import SessionError, StoreError, kind_of
 from session_mw.flash import FLASHES_KEY
 from session_mw.login import facts, flask_login
+from session_mw.login.cookie import RememberCookie
 from session_mw.login.facts import Versions
 from session_mw.login.remember import Remember
 from session_mw.login.settings import LoginSettings
-from session_mw.login.tokens import Issued, Recalled
+from session_mw.login.tokens import Recalled
 from session_mw.manager import SessionManager, is_open
 from session_mw.secret_keys import has_bytes
 from session_mw.session import Session
-from session_mw.state import COMPANION, END, RENEW, Header
+from session_mw.state import COMPANION, END, Header
 
 logger = logging.getLogger("session_mw")
 
@@ -50,14 +53,18 @@ class Login:
         self._parts = parts
         self._environ = environ
         self._session = session
+        # Threads of one request (Flask's copy_current_request_context) see a log-in done wholly or not at all.
+        self._lock = threading.RLock()
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Forget all that was found and done, with the session's own: for adapters that try a request again."""
         self._is_resolved = False
         self._user_id: str | None = None
+        # A user is of the database's transaction that has failed.
         self._users: dict[str, Any] = {}
-        # What the response does to the remember cookie: nothing, sets it, or deletes it.
-        self._issued: Issued | None = None
-        self._deletes_cookie = False
-        self._is_new = False
-        self._can_send = True
+        self._cookie = RememberCookie(self._parts.remember, self._environ, self._session)
+        self._has_begun = False
 
     @property
     def user_id(self) -> str | None:
@@ -101,7 +108,8 @@ class Login:
 
         Raises:
             TypeError: The id is no str.
-            ValueError: The id is empty, or holds a lone surrogate.
+            ValueError: The id is empty, or holds a lone surrogate; or it is too long for a remember cookie.
+            SessionError: No cookie can carry the new id: the response's headers are out, or it is a WebSocket's.
             SessionUnavailable: There is neither a secret key nor a store.
             StoreError: The store does not answer.
         """
@@ -109,31 +117,46 @@ class Login:
             raise TypeError(f"a user's id is a non-empty str, not {kind_of(user_id)}; write str(user.id)")
         if not user_id or not has_bytes(user_id):
             raise ValueError("a user's id is a non-empty str without lone surrogates")
-        session, now, former = self._session, int(time.time()), self._companion()
+        self._check_that_a_cookie_can_be_sent("log_in")
+        with self._lock:
+            self._log_in(user_id, remember, int(time.time()))
+
+    def _log_in(self, user_id: str, remember: bool, now: int) -> None:
+        session, cookie = self._session, self._cookie
+        # What may raise comes before anything is changed.
+        version = self._parts.versions.of(user_id, self._load(user_id))
+        issued = cookie.issue(user_id, version, now) if remember else None
+        former = cookie.companion
+        if session._touch().intent == END:
+            # By log_out() or clear() in this very request: the device ends with the session.
+            cookie.refuse()
         others = {session.principal, flask_login.user_id_in(session)} - {None, user_id}
         if others:
             session.invalidate()
             former = None
-        version = self._parts.versions.of(user_id, self._load(user_id))
-        issued = self._issue(user_id, version, now) if remember else None
         self._begin(user_id, version, now, fresh=True)
-        self._replace_device(user_id, issued, former, now)
+        if issued is None:
+            cookie.keep(user_id, now, self._counts)
+        else:
+            cookie.replace(issued, user_id, former)
         self._is_resolved, self._user_id = True, user_id
 
     def confirm(self) -> None:
         """Have the log-in be fresh, after the password was asked for again. The session gets a new id.
 
         Raises:
-            SessionError: Nobody is logged in.
+            SessionError: Nobody is logged in; or no cookie can carry the new id, as for :meth:`log_in`.
             StoreError: The store does not answer.
         """
+        self._check_that_a_cookie_can_be_sent("confirm")
         user_id = self.user_id
         if user_id is None:
             raise SessionError("confirm() makes a log-in fresh, and nobody is logged in; use log_in(user_id)")
-        # Not as a log-in: a session that was ended meanwhile stays so.
-        self._session.regenerate_id()
         version = self._parts.versions.of(user_id, self._load(user_id))
-        self._stamp(version, fresh=True, now=int(time.time()))
+        with self._lock:
+            # Not as a log-in: a session that was ended meanwhile stays so.
+            self._session.regenerate_id()
+            self._stamp(version, fresh=True, now=int(time.time()))
 
     def log_out(self) -> None:
         """End the session and the remember cookie; by somebody anonymous it does nothing.
@@ -142,7 +165,7 @@ class Login:
             StoreError: The store does not answer.
         """
         if self.user_id is not None:
-            self._end()
+            self._end_here_and_there()
 
     def log_out_everywhere(self) -> None:
         """End every session and remember cookie of the user; by somebody anonymous it does nothing.
@@ -154,12 +177,9 @@ class Login:
         user_id = self.user_id
         if user_id is None:
             return
+        # Devices that have no session at present end with it too.
         self._parts.sessions.end_all(user_id)
-        tokens = self._parts.remember.tokens
-        if tokens is not None:
-            # A device may be remembered that has no session at present.
-            tokens.forget_user(user_id)
-        self._end()
+        self._end_here_and_there()
 
     def commit(self) -> list[Header]:
         """Do what has to be done before the response's headers go out.
@@ -170,47 +190,40 @@ class Login:
         Raises:
             StoreError: The store does not answer.
         """
-        session, remember = self._session, self._parts.remember
-        if session._state is None:
+        if self._session._state is None:
             return []
-        self._follow()
-        if flask_login.user_id_in(session) is None:
-            # The application has emptied the session by itself since: it would be surprised to see the user come back.
-            self._issued = None
-            self._deletes_cookie |= session._state.intent == END
-        values = remember.cookie.values(self._header)
-        if self._deletes_cookie and remember.tokens is not None:
-            for value in values:
-                remember.tokens.forget(value)
-        if self._issued is not None and self._is_new and remember.tokens is not None:
-            remember.tokens.save(self._issued)
-        if remember.notes_sessions and self._companion() and session._state.intent == RENEW:
-            self.after.append(self._note_session)
-        self._can_send = False
-        return [("Set-Cookie", text) for text in self._cookies(len(values))]
+        with self._lock:
+            self._follow()
+        user_id = flask_login.user_id_in(self._session)
+        headers = self._cookie.commit(is_anonymous=user_id is None)
+        self.after = self._cookie.left_to_do()
+        if self._has_begun and user_id is not None and self._settings.max_sessions is not None:
+            self.after.append(partial(self._end_oldest, user_id, self._settings.max_sessions))
+        return headers
 
     def close(self) -> None:
         """The headers are out, though not with ours: nothing can be sent any more."""
-        self._can_send = False
+        self._cookie.close()
 
     # Who it is
 
-    @property
-    def _header(self) -> str:
-        header: str = self._environ.get("HTTP_COOKIE", "")
-        return header
-
     def _resolve(self) -> None:
-        if self._is_resolved and flask_login.user_id_in(self._session) == self._user_id:
+        if self._is_up_to_date():
             return
-        self._follow()
-        user_id = flask_login.user_id_in(self._session)
-        if user_id is None:
-            user_id = self._recall()
-        elif not self._holds(user_id):
-            self._end()
-            user_id = None
-        self._is_resolved, self._user_id = True, user_id
+        with self._lock:
+            if self._is_up_to_date():
+                return
+            self._follow()
+            user_id = flask_login.user_id_in(self._session)
+            if user_id is None:
+                user_id = self._recall()
+            elif not self._holds(user_id):
+                self._end_here_and_there()
+                user_id = None
+            self._is_resolved, self._user_id = True, user_id
+
+    def _is_up_to_date(self) -> bool:
+        return self._is_resolved and flask_login.user_id_in(self._session) == self._user_id
 
     def _load(self, user_id: str) -> Any:
         """The user, asked for once a request."""
@@ -242,6 +255,8 @@ class Login:
             for key in facts.ALL:
                 session.pop(key, None)
         session.principal = user_id
+        if self._cookie.can_be_sent:
+            self._cookie.keep(user_id, int(time.time()), self._counts)
 
     def _holds(self, user_id: str) -> bool:
         """Whether the log-in that stands in the session still counts."""
@@ -262,14 +277,14 @@ class Login:
 
     def _device_is_known(self) -> bool:
         """Whether the record of the device is there whose remember cookie the session belongs to, if to any."""
-        companion, store = self._companion(), self._parts.sessions.store
+        companion, store = self._cookie.companion, self._parts.sessions.store
         if companion is None or store is None:
             return True
         until = facts.time_in(self._session, facts.UNTIL)
         # A record that has come to its end by itself says nothing. Clocks of servers differ.
         if until is not None and time.time() >= until - self._parts.sessions.settings.leeway_seconds:
             return True
-        return store.load(companion) is not None
+        return store.load(companion_key(companion)) is not None
 
     def _is_same_agent(self, protection: str) -> bool:
         session, agent = self._session, facts.agent_of(self._environ)
@@ -286,33 +301,24 @@ class Login:
 
     def _recall(self) -> str | None:
         """Log the user in whom the remember cookie names."""
-        remember, session, now = self._parts.remember, self._session, int(time.time())
-        values = remember.cookie.values(self._header)
-        state = session._touch()
-        # A late request must not replace the cookie of the session that the browser has by now; and where the
-        # application has emptied the session, nobody is to come back in the same request.
-        is_over = getattr(state, "late", False) or state.intent == END
-        if not values or remember.tokens is None or is_over or not self._can_send or not is_open(session):
-            return None
-        if len(values) > 1:
-            logger.info("remember cookie refused: ambiguous")
-            return None
-        recalled = remember.tokens.recall(values[0], now)
+        now = int(time.time())
+        recalled = self._cookie.recall(now)
         if recalled is None:
             return None
-        user = self._load(recalled.user_id)
-        if user is None or not self._parts.versions.is_of(recalled.version, recalled.user_id, user):
-            self._deletes_cookie = True
+        if not self._counts(recalled):
+            self._cookie.refuse()
             return None
-        issued = remember.tokens.accept(recalled, now)
-        if issued is None:
+        version = self._parts.versions.of(recalled.user_id, self._load(recalled.user_id))
+        if not self._cookie.accept(recalled, version, now):
             return None
-        self._begin(recalled.user_id, self._parts.versions.of(recalled.user_id, user), now, fresh=False)
-        self._belong_to(issued)
-        if issued.value != recalled.value:
-            self._issued = issued
-        self.after.append(partial(self._use_up, recalled))
+        self._begin(recalled.user_id, version, now, fresh=False)
+        self._cookie.bind()
         return recalled.user_id
+
+    def _counts(self, recalled: Recalled) -> bool:
+        """Whether a remember cookie's user is there, and has the password with which it was made."""
+        user = self._load(recalled.user_id)
+        return user is not None and self._parts.versions.is_of(recalled.version, recalled.user_id, user)
 
     # Log-in and log-out
 
@@ -326,8 +332,7 @@ class Login:
         for key in flask_login.REMEMBER:
             session.pop(key, None)
         self._stamp(version, fresh=fresh, now=now)
-        if self._settings.max_sessions is not None:
-            self.after.append(partial(self._end_oldest, user_id, self._settings.max_sessions))
+        self._has_begun = True
 
     def _stamp(self, version: str | None, *, fresh: bool, now: int) -> None:
         session = self._session
@@ -340,97 +345,28 @@ class Login:
             else:
                 session[key] = value
 
-    def _issue(self, user_id: str, version: str | None, now: int) -> Issued | None:
-        if not self._can_send:
-            logger.warning("remember=True after the response's headers were sent: no cookie can carry it")
-            return None
-        tokens = self._parts.remember.tokens
-        return None if tokens is None else tokens.issue(user_id, version, now)
-
-    def _replace_device(self, user_id: str, issued: Issued | None, former: str | None, now: int) -> None:
-        """See to the remember cookie that came with a log-in, and to the device's record that the session had.
-
-        Args:
-            issued: The cookie of this log-in, if it is to be remembered.
-            former: The key of the record that the session belonged to.
-        """
-        remember, tokens = self._parts.remember, self._parts.remember.tokens
-        if tokens is None:
-            return
-        if issued is None and self._issued is not None and user_id == self._user_id:
-            # The cookie that brought this user back in this very request goes on.
-            self._belong_to(self._issued)
-            return
-        self._issued, self._is_new, self._deletes_cookie = issued, issued is not None, False
-        values = remember.cookie.values(self._header)
-        if issued is not None:
-            self._belong_to(issued)
-            for value in values:
-                # Once it is sure that the browser gets another one.
-                self.after.append(partial(tokens.forget, value))
-            if former is not None and self._parts.sessions.store is not None:
-                self.after.append(partial(self._parts.sessions.store.delete, former))
-            return
-        for value in values:
-            recalled = tokens.recall(value, now)
-            if recalled is not None and recalled.user_id == user_id:
-                self._belong_to(Issued(value, recalled.expires, recalled.companion))
-            elif recalled is not None:
-                self._deletes_cookie = True
-
-    def _belong_to(self, issued: Issued) -> None:
-        """Let the session end with the record of a device, and that with the session."""
-        if issued.companion is not None:
-            self._session._touch().set_metadata(COMPANION, issued.companion)
-            self._session[facts.UNTIL] = issued.expires
-
-    def _companion(self) -> str | None:
-        companion: str | None = self._session._touch().metadata.get(COMPANION)
-        return companion
+    def _check_that_a_cookie_can_be_sent(self, method: str) -> None:
+        # A session that kept its id would be that of whoever planted the id.
+        if not self._cookie.can_be_sent:
+            raise SessionError(
+                f"{method}() gives the session a new id, and no cookie can carry it: the headers are out, or this is a "
+                "WebSocket's request. Call it in an ordinary one, before the first part of the body"
+            )
 
     def _end(self) -> None:
         """End the session, and with it the device's record and cookie."""
-        self._session.invalidate()
-        self._issued, self._is_new, self._deletes_cookie = None, False, True
-        self.after.clear()
-        self._is_resolved, self._user_id = True, None
+        with self._lock:
+            self._session.invalidate()
+            self._cookie.end()
+            self._is_resolved, self._user_id = True, None
 
-    def _cookies(self, came: int) -> list[str]:
-        """The texts of the Set-Cookie headers.
-
-        Args:
-            came: How many different remember cookies the request brought.
-        """
-        cookie, environ = self._parts.remember.cookie, self._environ
-        https = environ.get("wsgi.url_scheme") == "https"
-        if self._issued is not None:
-            texts = [cookie.set(self._issued.value, https, self._issued.expires)]
-        elif self._deletes_cookie and came:
-            texts = [cookie.delete(https)]
-        else:
-            return []
-        if came > 1 or self._deletes_cookie:
-            # One under another Domain or Path would come back.
-            host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
-            path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"
-            texts = [*cookie.delete_elsewhere(host, path, https), *texts]
-        return texts
+    def _end_here_and_there(self) -> None:
+        """The same; and an application with Flask-Login does not bring the user back by a cookie of its own."""
+        self._end()
+        if flask_login.has_remember_cookie(self._environ.get("HTTP_COOKIE", "")):
+            flask_login.clear_remember_cookie(self._session)
 
     # After the commit
-
-    def _use_up(self, recalled: Recalled) -> None:
-        tokens, session = self._parts.remember.tokens, self._session
-        session_id = session.id if self._parts.remember.notes_sessions else None
-        if tokens is not None and not tokens.use_up(recalled, session_id) and session.id is not None:
-            # It was ended while this request was under way.
-            self._parts.sessions.end(session.id)
-
-    def _note_session(self) -> None:
-        tokens, session_id, issued = self._parts.remember.tokens, self._session.id, self._issued
-        values = [issued.value] if issued is not None else self._parts.remember.cookie.values(self._header)
-        if tokens is not None and session_id is not None:
-            for value in values:
-                tokens.note(value, session_id)
 
     def _end_oldest(self, user_id: str, limit: int) -> None:
         """End the sessions of a user beyond the limit: those used least recently, and not this one."""

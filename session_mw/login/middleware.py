@@ -78,11 +78,12 @@ class LoginMiddleware:
             ConfigurationError: A setting does not go with the manager's; in the first request.
         """
         session = get_session(environ, self.environ_key)
-        login = Login(self.settings, self._parts_of(session), environ, session)
+        parts = self._parts_of(session)
+        login = Login(self.settings, parts, environ, session)
         environ[_KEY] = login, self.settings.login_url
         if self.settings.remote_user:
             _set_remote_user(environ, login.user_id)
-        response = LoginResponse(login, session, start_response)
+        response = LoginResponse(login, session, parts.sessions.notices, start_response)
         return response.send(self.app(environ, response.start))
 
     def _parts_of(self, session: Session) -> Parts:

@@ -6,11 +6,12 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 # What RFC 3986 lets a path and a query hold; "%" too, since what is encoded already stays as it is.
 _SAFE = "/?#:@!$&'()*+,;=%-._~"
 _PATH_END = re.compile("[?#]")
+_ELSEWHERE = re.compile(r"//|[\\\x00-\x1f\x7f]")
 
 
 def safe_redirect(environ: Mapping[str, Any], target: object, default: str = "/") -> str:
@@ -26,15 +27,17 @@ def safe_redirect(environ: Mapping[str, Any], target: object, default: str = "/"
         default: What is returned instead; not checked.
 
     Returns:
-        Printable ASCII without spaces, fit for a Location header: what is not ASCII is percent-encoded.
+        Printable ASCII without spaces, fit for a Location header; what is not ASCII is percent-encoded.
     """
     if not isinstance(target, str) or not target.startswith("/") or "\\" in target:
         return default
-    # "//" further on too: an application that strips a prefix or adds a slash would make another host of it.
-    if "//" in _PATH_END.split(target, maxsplit=1)[0]:
-        return default
     # Control and format characters, private ones, surrogates, separators: C* and Z* of Unicode.
     if any(unicodedata.category(character)[0] in "CZ" for character in target):
+        return default
+    # "//" further on too: an application that strips a prefix or adds a slash would make another host of it. Encoded
+    # too: servers that redirect to a path in a cleaner spelling have sent visitors of "/%2f%2fevil.com" to evil.com.
+    path = _PATH_END.split(target, maxsplit=1)[0]
+    if any(_ELSEWHERE.search(spelling) for spelling in (path, unquote(path))):
         return default
     return quote(target, safe=_SAFE)
 

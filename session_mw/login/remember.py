@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from session_mw.backends.build import cookie_of
-from session_mw.backends.principals import end_sessions_with
+from session_mw.backends.build import cookie_of, records_of
+from session_mw.backends.revocable import RevocableBackend
 from session_mw.backends.store import StoreBackend
-from session_mw.codecs.records import PlainRecords, Records
 from session_mw.cookies import SessionCookie
 from session_mw.exceptions import ConfigurationError
 from session_mw.login.devices import DeviceTokens
-from session_mw.login.series import Series
 from session_mw.login.settings import LoginSettings
 from session_mw.login.tokens import RememberTokens, SignedTokens
 from session_mw.manager import SessionManager
@@ -28,10 +26,9 @@ class Remember:
         backend: The manager's.
 
     Attributes:
+        sessions: The manager.
         cookie: Finds the cookie in a request, and writes it for a response.
         tokens: Makes and reads its values; None where there is neither a store nor a secret key.
-        has_records: Whether a session's record names the device's, and ends with it.
-        notes_sessions: Whether a device's record has to be told the ids of its sessions: they live in cookies.
 
     Raises:
         ConfigurationError: The remember cookie cannot have the session cookie's attributes, or its name.
@@ -41,21 +38,29 @@ class Remember:
         settings, name = sessions.settings, login.remember_cookie_name
         if name == sessions.cookie_name:
             raise ConfigurationError(f"remember_cookie_name is {name!r}, the session cookie's own; choose another name")
+        if settings.device_bound and name == settings.proof_cookie_name:
+            raise ConfigurationError(f"remember_cookie_name is {name!r}, the proof cookie's; choose another name")
         if login.max_sessions is not None and not is_indexed(sessions.store):
             raise ConfigurationError(
                 "max_sessions needs a store that lists a user's sessions: SQLite, Redis, SQLAlchemy, files or memory"
             )
         self.cookie = _cookie(name, settings)
-        self.has_records = sessions.store is not None
-        self.notes_sessions = False
         self.tokens: RememberTokens | None = None
-        self._sessions, self._backend = sessions, backend
-        store = sessions.store if self.has_records else sessions.revocations
-        if store is not None:
-            self.notes_sessions = not self.has_records
+        self.sessions, self._backend = sessions, backend
+        store = sessions.revocations if sessions.store is None else sessions.store
+        if store is not None and isinstance(backend, (StoreBackend, RevocableBackend)):
             key = b"" if settings.secret_key is None else key_bytes("secret_key", settings.secret_key)
+            # No user's name is to be read in a copy of the store where none can be read in the sessions.
+            records = backend.records if isinstance(backend, StoreBackend) else records_of(settings, settings.encrypt)
             self.tokens = DeviceTokens(
-                store, _records(settings, backend), name, login.remember_seconds, key, self._end_sessions
+                store,
+                records,
+                name,
+                login.remember_seconds,
+                key,
+                backend.endings,
+                backend.end_companion,
+                is_listed=isinstance(backend, StoreBackend) and backend.is_indexed,
             )
         elif settings.secret_key is not None:
             self.tokens = SignedTokens(settings, name, login.remember_seconds)
@@ -79,20 +84,13 @@ class Remember:
             if self._device_of(session_id) in devices - {None}:
                 self._backend.store.delete(session_id)
             else:
-                self._sessions.end(session_id)
+                self.sessions.end(session_id)
 
     def _device_of(self, session_id: str) -> str | None:
         if not isinstance(self._backend, StoreBackend):
             return None
         record = self._backend.store.load(session_id)
         return None if record is None else self._backend.companion(session_id, record)
-
-    def _end_sessions(self, series: Series, key: str) -> None:
-        """End the sessions of a device; those in a store that lists none are refused when they come."""
-        for session_id in series.sessions:
-            self._sessions.end(session_id)
-        if isinstance(self._backend, StoreBackend) and self._backend.is_indexed:
-            end_sessions_with(self._backend, series.user_id, key)
 
 
 def _cookie(name: str, settings: Settings) -> SessionCookie:
@@ -110,10 +108,3 @@ def _cookie(name: str, settings: Settings) -> SessionCookie:
     except ConfigurationError as error:
         raise ConfigurationError(f"remember_cookie_name: {error}") from None
     return cookie_of(checked)
-
-
-def _records(settings: Settings, backend: Backend) -> Records:
-    if isinstance(backend, StoreBackend):
-        # Encrypted where the sessions are: no user's name can be read in a copy of the store.
-        return backend.records
-    return PlainRecords(settings.cookie_name, settings.salt)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from session_mw.headers import with_cookies
 from session_mw.lazy_dict import OPEN, SENT
 from session_mw.login.login import Login
+from session_mw.notices import Notices
 from session_mw.response import StartResponse, close_body, is_sentinel
 from session_mw.session import Session
 from session_mw.state import Header
@@ -20,14 +22,16 @@ class LoginResponse:
     Args:
         login: The request's.
         session: The request's.
+        notices: The manager's.
         start_response: SessionMiddleware's.
     """
 
-    def __init__(self, login: Login, session: Session, start_response: StartResponse) -> None:
+    def __init__(self, login: Login, session: Session, notices: Notices, start_response: StartResponse) -> None:
         self.session = session
         self.status: str | None = None
         self.is_committed = False
         self._login = login
+        self._notices = notices
         self._start_response = start_response
         self._headers: list[Header] = []
         self._cookies: list[Header] = []
@@ -38,7 +42,7 @@ class LoginResponse:
         """The application's ``start_response``."""
         if self.is_committed:
             try:
-                self._write = self._start_response(status, [*headers, *self._cookies], exc_info)
+                self._write = self._start_response(status, self._with_cookies(headers), exc_info)
                 return self.write
             finally:
                 # A traceback in a local variable is a cycle with its frame (PEP 3333 asks for this).
@@ -68,11 +72,7 @@ class LoginResponse:
                 self._failed = True
                 raise
         self.is_committed = True
-        headers = [*self._headers, *self._cookies]
-        if self._cookies and not any(name.lower() == "cache-control" for name, _ in headers):
-            # A shared cache would hand one visitor's remember cookie to the next.
-            headers.append(("Cache-Control", "private"))
-        self._write = self._start_response(self.status, headers)
+        self._write = self._start_response(self.status, self._with_cookies(self._headers))
 
     def send(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Pass the body on; wrapped where the headers are still to come, or something has to wait for the commit."""
@@ -89,6 +89,9 @@ class LoginResponse:
             close_body(body)
             raise
         return LoginBody(self, body) if self._login.after else body
+
+    def _with_cookies(self, headers: list[Header]) -> list[Header]:
+        return with_cookies([*headers], self._cookies, self.session, self._notices)
 
     def settle(self) -> None:
         """Do what waits for the commit."""

@@ -34,7 +34,6 @@ GRACE = 10
 """Seconds for which a used secret is still good."""
 
 _SHAPE = re.compile(r"([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{22})")
-_MOST_SESSIONS = 64
 
 
 class Token(NamedTuple):
@@ -73,10 +72,8 @@ class Series:
     """What the following secret is made with."""
     used: list[list[Any]] = field(default_factory=list)
     """Secrets that were used just now: hash, Unix time, what the following one was made with."""
-    sessions: list[str] = field(default_factory=list)
-    """Ids of its sessions, where they live in cookies and do not name the record."""
-    epoch: str = ""
-    """That of the user when it began, where a store cannot list a user's records."""
+    since: str = ""
+    """``_since`` of the session that it began with: it ends with the user's sessions, and with everyone's."""
 
     @classmethod
     def begin(cls, user_id: str, version: str | None, now: int) -> tuple[Series, Token]:
@@ -102,13 +99,12 @@ class Series:
 
     def is_well_formed(self) -> bool:
         """Whether every field has its type: the store may hold what somebody else has written."""
-        texts = (self.tagging, self.current, self.following, self.making, self.epoch, self.version or "")
+        texts = (self.tagging, self.current, self.following, self.making, self.since, self.version or "")
         return (
             is_user_id(self.user_id)
             and type(self.begun) is int
             and isinstance(self.used, list)
-            and isinstance(self.sessions, list)
-            and all(isinstance(text, str) for text in (*texts, *self.sessions))
+            and all(isinstance(text, str) for text in texts)
             and all(
                 isinstance(entry, list) and [type(item) for item in entry] == [str, int, str] for entry in self.used
             )
@@ -171,13 +167,6 @@ class Series:
         recent = [entry for entry in self.used if now - entry[1] <= GRACE]
         self.used = [*recent, [self.current, now, self.making]]
         self.current, self.following, self.making = self.following, "", ""
-
-    def note(self, session_id: str | None) -> bool:
-        """Note the id of a session of the device; False where there is nothing to be noted."""
-        if session_id is None or session_id in self.sessions:
-            return False
-        self.sessions = [*self.sessions, session_id][-_MOST_SESSIONS:]
-        return True
 
 
 def _hash(secret: str) -> str:

@@ -26,7 +26,7 @@ class Issued(NamedTuple):
     expires: int
     """Unix time at which it ends."""
     companion: str | None = None
-    """The store's key of the record that remembers the device; None without a store."""
+    """The name of the record that remembers the device, which ends with its sessions; None without a store."""
     series: object = None
     """What :meth:`RememberTokens.save` writes."""
 
@@ -48,8 +48,11 @@ class RememberTokens(Protocol):
     def issue(self, user_id: str, version: str | None, now: int) -> Issued:
         """Make the cookie of a log-in; nothing is written yet."""
 
-    def save(self, issued: Issued) -> None:
+    def save(self, issued: Issued, since: str) -> None:
         """Write what :meth:`issue` made.
+
+        Args:
+            since: ``_since`` of the session that the device begins with.
 
         Raises:
             StoreError: The store does not answer.
@@ -62,36 +65,33 @@ class RememberTokens(Protocol):
             StoreError: The store does not answer.
         """
 
-    def accept(self, recalled: Recalled, now: int) -> Issued | None:
+    def accept(self, recalled: Recalled, version: str | None, now: int) -> Issued | None:
         """The cookie to be sent instead: the same one where the browser need not be told; None: it has ended meanwhile.
+
+        Args:
+            version: Digest of the ``session_version`` that the user has now: the cookie may be older than that the
+                user has one, or than the current secret key.
 
         Raises:
             StoreError: The store does not answer.
         """
 
-    def use_up(self, recalled: Recalled, session_id: str | None) -> bool:
+    def use_up(self, recalled: Recalled) -> bool:
         """The response went out: the old cookie is used. False where the device was ended meanwhile.
 
         Raises:
             StoreError: The store does not answer.
         """
 
-    def note(self, value: str, session_id: str) -> bool:
-        """Note the id of a session of the device; False where the device was ended meanwhile.
-
-        Raises:
-            StoreError: The store does not answer.
-        """
-
     def forget(self, value: str) -> None:
-        """Let a cookie be worth nothing from now on, where that can be.
+        """Let a cookie be worth nothing from now on, where that can be, and the sessions of its device.
 
         Raises:
             StoreError: The store does not answer.
         """
 
-    def forget_user(self, user_id: str) -> None:
-        """The same for all of a user's.
+    def end(self, companion: str, user_id: str) -> None:
+        """The same, by the name of the device's record.
 
         Raises:
             StoreError: The store does not answer.
@@ -124,12 +124,12 @@ class SignedTokens:
         Raises:
             ValueError: The user's id is too long for a cookie.
         """
-        value = self._codec.encode(json.dumps([user_id, version], separators=(",", ":")).encode(), now, now)
+        value = self._encoded(user_id, version, now)
         if len(value) > self._room:
             raise ValueError(f"a user's id of {len(user_id)} characters is too long for a remember cookie")
         return Issued(value, now + self._lifetime)
 
-    def save(self, issued: Issued) -> None:
+    def save(self, issued: Issued, since: str) -> None:
         """Nothing: all is in the token."""
 
     def recall(self, value: str, now: int) -> Recalled | None:
@@ -151,22 +151,22 @@ class SignedTokens:
             return None
         return Recalled(value, user_id, version, written + self._lifetime)
 
-    def accept(self, recalled: Recalled, now: int) -> Issued | None:
-        """The same token, signed with the current key where an old one had signed it; it ends when it would have."""
-        payload, written, _, is_current = self._codec.decode(recalled.value)
-        value = recalled.value if is_current else self._codec.encode(payload, written, written)
-        return Issued(value, recalled.expires)
+    def accept(self, recalled: Recalled, version: str | None, now: int) -> Issued | None:
+        """The same token, made anew where something else would be signed today; it ends when it would have."""
+        _, written, _, is_current = self._codec.decode(recalled.value)
+        if is_current and version in (None, recalled.version):
+            return Issued(recalled.value, recalled.expires)
+        return Issued(self._encoded(recalled.user_id, version or recalled.version, written), recalled.expires)
 
-    def use_up(self, recalled: Recalled, session_id: str | None) -> bool:
+    def use_up(self, recalled: Recalled) -> bool:
         """True: a signed token can be used again until it expires."""
-        return True
-
-    def note(self, value: str, session_id: str) -> bool:
-        """True: nothing is kept of a device."""
         return True
 
     def forget(self, value: str) -> None:
         """Nothing: whoever has copied a signed token keeps it."""
 
-    def forget_user(self, user_id: str) -> None:
-        """Nothing: whoever has copied a signed token keeps it."""
+    def end(self, companion: str, user_id: str) -> None:
+        """Nothing: there are no records."""
+
+    def _encoded(self, user_id: str, version: str | None, written: int) -> str:
+        return self._codec.encode(json.dumps([user_id, version], separators=(",", ":")).encode(), written, written)

@@ -49,14 +49,12 @@ _WITH_DRIVERS = {"sqlite", *(scheme for scheme, store in STORES.items() if store
 def open_store(url: str, *, create: bool = True) -> Store:
     """Make the store that a URL names.
 
-    | URL | store |
-    |---|---|
-    | ``memory://`` | this process's memory |
-    | ``file:///var/lib/app/sessions`` | a directory |
-    | ``sqlite:///sessions.db``, ``sqlite:////abs/path.db`` | an SQLite file |
-    | ``redis://``, ``rediss://``, ``redis+sentinel://``, ``redis+cluster://``, also ``valkey`` | Redis or Valkey |
-    | ``memcached://host:11211,host2:11211`` | memcached |
-    | ``postgresql+psycopg://``, ``mysql+pymysql://``, ``sqlite+pysqlite://`` … | a table, by SQLAlchemy |
+    - ``memory://``: this process's memory
+    - ``file:///var/lib/app/sessions``: a directory
+    - ``sqlite:///sessions.db``, ``sqlite:////abs/path.db``: an SQLite file
+    - ``redis://``, ``rediss://``, ``redis+sentinel://``, ``redis+cluster://``, also ``valkey``: Redis or Valkey
+    - ``memcached://host:11211,host2:11211``: memcached
+    - ``postgresql+psycopg://``, ``mysql+pymysql://``, ``sqlite+pysqlite://`` …: a table, by SQLAlchemy
 
     Args:
         url: The URL.

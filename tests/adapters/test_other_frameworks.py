@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from session_mw import MemoryStore, SessionMiddleware, get_session
+from support.django_project import configure_django
 
 webtest = pytest.importorskip("webtest")
 
@@ -73,7 +74,6 @@ def test_django(wrap: Any) -> None:
 
 
 def django_app() -> App:
-    import django
     from django.conf import settings
     from django.core.handlers.wsgi import WSGIHandler
     from django.http import HttpResponse, HttpResponseRedirect
@@ -89,10 +89,7 @@ def django_app() -> App:
     def plain(request: Any) -> Any:
         return HttpResponse("plain")
 
-    # Django is configured once in a process.
-    if not settings.configured:
-        settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=[], MIDDLEWARE=[], SECRET_KEY=KEY, USE_TZ=True)
-        django.setup()
+    configure_django()
     settings.ROOT_URLCONF = (path("", index), path("move", move), path("plain", plain))
     handler: App = WSGIHandler()
     return handler

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from support.axe import Axe, fetched_source
 from support.services import missing
 from support.webdriver import Browser
 
@@ -22,9 +23,16 @@ def shared_browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(shared_browser: Browser) -> Browser:
-    """Chromium without a cookie."""
+    """Chromium without a cookie, on a wide screen."""
     shared_browser.forget_cookies()
+    shared_browser.show(1280)
     return shared_browser
+
+
+@pytest.fixture(scope="session")
+def axe(pytestconfig: pytest.Config) -> Axe:
+    """Finds what keeps people out of a page; from npm, kept in pytest's cache."""
+    return Axe(fetched_source(Path(pytestconfig.cache.mkdir("axe-core"))))
 
 
 @pytest.fixture(scope="session")

@@ -43,8 +43,10 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[byt
     if page == "login":
         session.regenerate_id()
         session["user"] = "ann"
-    elif page == "logout":
+    elif page in ("logout", "bye"):
         session.invalidate()
+        if page == "bye":
+            session["message"] = "bye"
     start_response("200 OK", [("Content-Type", "text/html"), ("Cache-Control", "no-store")])
     return [b"<!doctype html><p>", repr(dict(session)).encode(), b"</p>"]
 
@@ -71,12 +73,12 @@ def test_a_log_out_leaves_no_twin(browser: Browser, serve: Callable[..., str], t
     store = MemoryStore() if stored else None
     site = Site(hides)
     address = serve(site, host) + "/app"
-    for pages in (["logout"], ["login", "logout"]):
+    for pages in (["logout"], ["login", "logout"], ["bye", "read", "logout"]):
         site.settings = {**before, "store": store}
         assert browser.get(f"{address}/login") == "{'user': 'ann'}"
         site.settings = {**now, "store": store}
-        for page in pages:
-            browser.get(f"{address}/{page}")
+        shown = [browser.get(f"{address}/{page}") for page in pages]
+        assert "read" not in pages or shown[1] == "{'message': 'bye'}"
         assert browser.jar() == []
         assert browser.get(f"{address}/login") == "{'user': 'ann'}"
         assert browser.get(f"{address}/read") == "{'user': 'ann'}"

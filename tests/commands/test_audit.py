@@ -393,6 +393,36 @@ def test_a_description_that_is_none_is_passed_over() -> None:
     assert judged(store=Strange())["store"] == ("Strange", "warn")
 
 
+# Where endings are remembered
+
+
+@pytest.mark.parametrize(
+    ("url", "verdict"),
+    [
+        ("memory://", "warn"),
+        ("sqlite:///ended.db", "ok"),
+        ("redis://cache.internal/0", "ok"),
+        ("memcached://cache.internal", "warn"),
+    ],
+)
+def test_where_endings_are_remembered_is_judged(url: str, verdict: str) -> None:
+    write("app.ini", f"[x]\nsession.secret_key = {STRONG}\nsession.revocations = {url}\n")
+    found = {finding.attribute: finding.verdict for finding in audit(find_target("app.ini"))}
+    assert (found["revocations"], found["log-out"], found.get("store")) == (verdict, "ok", None)
+    far = "cache.internal" in url
+    assert found.get("revocations: connection") == ("warn" if far else None)
+
+
+def test_who_may_change_what_has_ended_is_judged(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "ended.db")
+    told = []
+    for mode in (0o600, 0o644, 0o666):
+        os.chmod(tmp_path / "ended.db", mode)
+        told.append(verdict("ended.db", revocations=store))
+    assert told == ["ok", "warn", "FAIL"]
+    store.close()
+
+
 # Beside Flask
 
 

@@ -11,6 +11,7 @@ import pytest
 from session_mw import SessionManager
 from session_mw.cli import main
 from session_mw.stores.session_ids import is_key
+from support.logins import site_on
 
 if TYPE_CHECKING:
     from support.clock import Clock
@@ -107,6 +108,65 @@ def test_all_sessions_of_a_principal_are_ended(url: str, capsys: pytest.CaptureF
     assert listed(capsys, url, "43") == [other]
 
 
+def in_cookie(url: str, principal: str) -> tuple[SessionManager, str, str]:
+    """A session in a cookie: its manager, its Cookie header, its id."""
+    sessions = SessionManager(KEY, revocations=url)
+    session = sessions.open({})
+    session.principal = principal
+    token = dict(sessions.commit(session))["Set-Cookie"].partition(";")[0]
+    assert session.id is not None
+    return sessions, token, session.id
+
+
+def test_a_session_in_a_cookie_is_ended_by_its_id(url: str, capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+    sessions, cookie, session_id = in_cookie(url, "42")
+    other, other_cookie, _ = in_cookie(url, "42")
+    status, out, err = run(capsys, "end", url, session_id)
+    assert (status, out.partition(",")[0], err) == (0, "the session has ended", "")
+    clock.advance(1.5)
+    assert sessions.open({"HTTP_COOKIE": cookie}).principal is None
+    assert other.open({"HTTP_COOKIE": other_cookie}).principal == "42"
+    sessions.close()
+    other.close()
+
+
+def test_an_id_that_begins_with_a_dash_is_no_option(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    in_cookie(sqlite_url, "42")[0].close()
+    for session_id in ("-" + "A" * 21, "-" + "A" * 21 + "." + "A" * 22):
+        assert run(capsys, "end", sqlite_url, session_id)[0] == 0
+
+
+def test_all_sessions_in_cookies_of_a_principal_are_ended(
+    url: str, capsys: pytest.CaptureFixture[str], clock: Clock
+) -> None:
+    sessions, cookie, _ = in_cookie(url, "42")
+    other, other_cookie, _ = in_cookie(url, "43")
+    status, out, err = run(capsys, "end", url, "--all", "42")
+    assert (status, out) == (0, "0 sessions ended\n")
+    assert "add --revocations" in err
+    status, out, err = run(capsys, "end", url, "--all", "42", "--revocations")
+    assert (status, out.partition(":")[0], err) == (0, "all that there were have ended", "")
+    clock.advance(1.5)
+    assert sessions.open({"HTTP_COOKIE": cookie}).principal is None
+    assert other.open({"HTTP_COOKIE": other_cookie}).principal == "43"
+    sessions.close()
+    other.close()
+
+
+@pytest.mark.parametrize("where", ["store", "revocations"])
+@pytest.mark.parametrize("by", ["id", "all"])
+def test_the_remember_cookie_of_the_device_ends_too(
+    url: str, capsys: pytest.CaptureFixture[str], where: str, by: str
+) -> None:
+    site = site_on(where, url)
+    browser = site.browser()
+    browser.get("/in-remember")
+    of_all = ["--all", "42", *["--revocations"] * (where == "revocations")]
+    assert run(capsys, "end", url, *([site.session_id(browser)] if by == "id" else of_all))[0] == 0
+    assert browser.restart().sees() == "None stale"
+    site.sessions.close()
+
+
 def test_encrypted_sessions_are_listed_and_ended_with_the_key(
     sqlite_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +203,9 @@ def test_the_url_may_come_from_the_environment(
         (["sessions", "42"], "which store? Give its URL, or set SESSION_MW_STORE"),
         (["end", "--all", "42"], "which store? Give its URL, or set SESSION_MW_STORE"),
         (["end", "sqlite:////no/such/s.db", "0" * 64], "there is no '/no/such/s.db'"),
+        (["sessions", "memory://", "42"], "only that one can see its sessions"),
+        (["end", "memory://", "--all", "42"], "only that one can see its sessions"),
+        (["inspect", "A" * 43, "--store", "memory://"], "only that one can see its sessions"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -157,7 +220,8 @@ def test_a_mistake_is_one_line(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["end", "{url}"], ["end"], ["end", "{url}", "0" * 64, "--all", "42"], ["sessions"]]
+    "arguments",
+    [["end", "{url}"], ["end"], ["end", "{url}", "0" * 64, "--all", "42"], ["sessions"], ["sessions", "{url}"]],
 )
 def test_arguments_that_do_not_fit_have_status_2(
     arguments: list[str], sqlite_url: str, capsys: pytest.CaptureFixture[str]

@@ -41,6 +41,9 @@ GOOD: dict[str, list[Any]] = {
     "store": [None],
     "revocations": [None, "memory://"],
     "revocations_max_age": [1, 60, timedelta(minutes=5)],
+    "device_bound": [False, True, "report"],
+    "device_path": ["/.session-device", "/a", "/app/device_1/~x", "/..."],
+    "device_proof_lifetime": [1, 600, 3600, timedelta(minutes=10)],
     "encrypt": [False],
     "store_encryption": [False],
 }
@@ -90,6 +93,12 @@ BAD: dict[str, list[Any]] = {
     "store": [5, object(), {}, ["memory://"], b"redis://user:hunter2@host/0"],
     "revocations": [5, object(), {}, ["memory://"], b"redis://user:hunter2@host/0"],
     "revocations_max_age": [0, -1, None, True, "60", float("nan"), timedelta(-1), 10**12],
+    "device_bound": [None, 1, 0, "true", "Report", "", [], 1.0],
+    "device_path": [
+        *["", "/", "device", "/device/", "//device", "/a//b", "/a b", '/a"b', "/a;b", "/a?b", "/a#b", "/%41", "/é"],
+        *["/a\\b", "/..", "/a/../b", "/./a", "/a\n", None, b"/a", 5],
+    ],
+    "device_proof_lifetime": [0, -1, 3601, None, True, "600", float("nan"), timedelta(hours=2)],
     "encrypt": [1, "true", None],
     "store_encryption": [1, "true", None],
 }

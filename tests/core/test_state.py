@@ -97,6 +97,7 @@ class Requests(RuleBasedStateMachine):
     @rule()
     def discard(self):
         self.session.modified = False
+        self.intent = KEEP
 
     @rule()
     def force(self):
@@ -166,7 +167,7 @@ class Requests(RuleBasedStateMachine):
             state = self.session._state
             if isinstance(error, NotSerializable) and before:
                 assert before == (state.token, state.payload, getattr(state, "key", ""))
-            if before and self.store is not None and state.key:
+            if before and self.store is not None and state.token:
                 assert before[0] == state.token
             return
         if state is not None and not self.session._changes:
@@ -256,11 +257,21 @@ class EncryptedRequests(Requests):
         return SessionManager(KEY, encrypt=True, lifetime=1000, absolute_lifetime=5000)
 
 
+class RevocableRequests(StoredRequests):
+    """The same in a cookie, where it is remembered in a store which sessions have ended."""
+
+    def make(self):
+        self.store = Recording(MemoryStore())
+        return SessionManager(KEY, revocations=self.store, lifetime=1000)
+
+
 QUICK = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TestSigned = Requests.TestCase
 TestSigned.settings = QUICK
 TestStored = StoredRequests.TestCase
 TestStored.settings = QUICK
+TestRevocable = RevocableRequests.TestCase
+TestRevocable.settings = QUICK
 TestEncrypted = EncryptedRequests.TestCase
 TestEncrypted.settings = QUICK
 TestEncrypted = pytest.mark.skipif(find_spec("cryptography") is None, reason="cryptography is missing")(TestEncrypted)

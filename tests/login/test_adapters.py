@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from session_mw import SessionMiddleware
-from session_mw.login import LoginMiddleware
+from session_mw import MemoryStore, SessionMiddleware
+from session_mw.login import LoginMiddleware, get_login
 from support.logins import Browser, User, Users
 from support.wsgi import KEY
 
@@ -94,6 +95,10 @@ class TestPyramid:
         def log_in(request: Any) -> Any:
             return Response("in", headers=remember(request, request.params["id"], remember=True))
 
+        def log_in_anew(request: Any) -> Any:
+            request.session.invalidate()
+            return log_in(request)
+
         def log_out(request: Any) -> Any:
             return Response("out", headers=forget(request))
 
@@ -104,6 +109,7 @@ class TestPyramid:
             for name, view, permission in [
                 ("", index, None),
                 ("in", log_in, None),
+                ("in-anew", log_in_anew, None),
                 ("out", log_out, None),
                 ("view", index, "view"),
                 ("edit", index, "edit"),
@@ -120,6 +126,56 @@ class TestPyramid:
         browser.get("/out")
         assert browser.jar == {}
         assert browser.sees() == "None None False"
+
+    def test_a_log_in_that_begins_with_an_empty_session_counts_on_a_remembered_device_too(self, app: Any) -> None:
+        # So do views written for Pyramid's own policies, against session fixation.
+        store = MemoryStore()
+        users = Users("42")
+        browser = Browser(SessionMiddleware(LoginMiddleware(app, load_user=users.load), store=store))
+        browser.get("/in", QUERY_STRING="id=42")
+        browser.get("/in-anew", QUERY_STRING="id=42")
+        assert browser.sees() == f"42 {User('42')} True"
+        assert browser.restart().sees() == f"42 {User('42')} True"
+
+    def test_what_a_failed_try_did_to_the_log_in_goes_with_it(self) -> None:
+        pytest.importorskip("pyramid")
+        from pyramid.config import Configurator
+        from pyramid.response import Response
+
+        class Again(Exception):
+            pass
+
+        def trying_twice(environ: Any, router: Any) -> Any:
+            # As pyramid_retry does: a request for each try, with a copy of the environ.
+            for attempt in (0, 1):
+                with router.request_context(environ | {"retry.attempt": attempt}) as request, suppress(Again):
+                    return router.invoke_request(request)
+            raise AssertionError
+
+        def view(request: Any) -> Any:
+            login = get_login(request.environ)
+            seen = (login.user_id, login.user)
+            if request.environ["retry.attempt"] == 0 and request.path == "/fails":
+                login.log_out()
+                raise Again
+            if request.path == "/in":
+                login.log_in("42", remember=True)
+            return Response(str(seen))
+
+        with Configurator() as config:
+            config.include("session_mw.adapters.pyramid")
+            config.add_route("all", "/*path")
+            config.add_view(view, route_name="all")
+            config.set_execution_policy(trying_twice)
+        users = Users("42")
+        app = SessionMiddleware(LoginMiddleware(config.make_wsgi_app(), load_user=users.load), store=MemoryStore())
+        browser = Browser(app)
+        browser.get("/in")
+        users.asked.clear()
+        assert browser.sees("/fails") == str(("42", User("42")))
+        assert users.asked == ["42", "42"]
+        assert browser.sees("/") == str(("42", User("42")))
+        assert browser.restart().sees("/") == str(("42", User("42")))
 
     def test_permissions_are_those_of_the_contexts_acl(self, app: Any) -> None:
         first, second = behind(app, Users("42", "43")), behind(app, Users("42", "43"))

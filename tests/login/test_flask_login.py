@@ -9,7 +9,7 @@ import pytest
 from session_mw import SessionManager, SessionMiddleware
 from session_mw.login import LoginMiddleware
 from support.clock import Clock
-from support.logins import Browser, Site
+from support.logins import PLACES, Browser, Site
 from support.wsgi import KEY
 
 flask = pytest.importorskip("flask")
@@ -20,6 +20,7 @@ AGENT = {"HTTP_USER_AGENT": "Mozilla/5.0", "REMOTE_ADDR": "192.0.2.7"}
 
 def with_flask_login() -> Any:
     from session_mw.adapters.flask import FlaskSessions
+    from session_mw.login import get_login
 
     class User(flask_login.UserMixin):  # type: ignore[misc, name-defined]
         def __init__(self, id_: str) -> None:
@@ -28,7 +29,13 @@ def with_flask_login() -> Any:
     app = flask.Flask(__name__)
     app.secret_key = KEY
     app.session_interface = FlaskSessions()
-    flask_login.LoginManager(app).user_loader(User)
+    manager = flask_login.LoginManager(app)
+    manager.user_loader(User)
+
+    @manager.request_loader
+    def remembered(request: Any) -> User | None:
+        user_id = get_login(request.environ).user_id
+        return None if user_id is None else User(user_id)
 
     def shown() -> str:
         # Flask-Login looks at its protection when it loads the user.
@@ -42,6 +49,11 @@ def with_flask_login() -> Any:
     @app.get("/flask/in/<id_>")
     def log_in(id_: str) -> str:
         flask_login.login_user(User(id_))
+        return shown()
+
+    @app.get("/flask/in-remember/<id_>")
+    def log_in_and_remember(id_: str) -> str:
+        flask_login.login_user(User(id_), remember=True)
         return shown()
 
     @app.get("/flask/out")
@@ -65,8 +77,8 @@ def with_flask_login() -> Any:
 class Shared(Site):
     """/flask… is an application with Flask-Login, the rest one with get_login."""
 
-    def __init__(self, store: Any = None, **options: Any) -> None:
-        super().__init__(store=store, **options)
+    def __init__(self, store: Any = None, *, settings: dict[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(store=store, settings=settings, **options)
         flask_app = with_flask_login()
 
         def either(environ: dict[str, Any], start_response: Any) -> Any:
@@ -80,9 +92,9 @@ class Shared(Site):
         return super().browser(**{**AGENT, **more})
 
 
-@pytest.fixture(params=[None, "memory://"], ids=["cookie", "store"])
+@pytest.fixture(params=PLACES)
 def site(request: pytest.FixtureRequest) -> Shared:
-    return Shared(request.param)
+    return Shared(**PLACES[request.param])
 
 
 @pytest.mark.parametrize(
@@ -145,7 +157,7 @@ def test_a_log_out_there_is_one_here_remember_cookie_included(site: Shared) -> N
     assert "remember" not in browser.jar
     assert browser.sees("/flask/messages") == "Good bye."
     assert browser.sees() == "None stale"
-    if site.sessions.store is not None:
+    if site.can_end:
         assert copy.sees() == "None stale"
         assert copy.restart().sees() == "None stale"
 
@@ -161,6 +173,28 @@ def test_a_log_out_there_of_which_nothing_was_seen_is_one_here_when_it_is_seen()
     alone.commit(session)
     assert browser.sees() == "None stale"
     assert "remember" not in browser.jar
+
+
+def test_with_a_request_loader_the_remember_cookie_brings_the_user_back_there_first(site: Shared) -> None:
+    browser = site.browser()
+    browser.get("/in-remember")
+    browser.restart()
+    assert browser.sees("/flask") == "42 stale"
+    assert browser.sees() == "42 stale"
+    browser.get("/flask/out")
+    assert browser.restart().sees("/flask") == "None stale"
+
+
+@pytest.mark.parametrize("out", ["/out", "/flask/out"])
+def test_a_log_out_ends_flask_logins_own_remember_cookie_too(site: Shared, out: str) -> None:
+    browser = site.browser()
+    browser.get("/flask/in-remember/42")
+    assert "remember_token" in browser.jar
+    assert browser.sees() == "42 fresh"
+    browser.get(out)
+    assert browser.sees("/flask") == "None stale"
+    assert "remember_token" not in browser.jar
+    assert browser.restart().sees("/flask") == "None stale"
 
 
 def test_a_log_out_here_is_one_there(site: Shared) -> None:
@@ -180,6 +214,34 @@ def test_another_user_who_logs_in_there_is_not_taken_for_the_first(clock: Clock)
     assert browser.sees("/confirmed") == "43 fresh"
     assert site.sessions.sessions_of("42") == []
     assert len(site.sessions.sessions_of("43")) == 1
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_another_user_who_logs_in_there_ends_the_remember_cookie_of_the_first(site: Shared, is_closed: bool) -> None:
+    browser = site.browser()
+    browser.get("/in-remember")
+    if is_closed:
+        browser.restart()
+    copy = browser.copy().restart()
+    assert browser.sees("/flask/in/43") == "43 fresh"
+    assert "remember" not in browser.jar
+    assert browser.sees() == "43 fresh"
+    assert browser.restart().sees() == "None stale"
+    if site.can_end:
+        assert copy.sees() == "None stale"
+
+
+def test_the_same_user_who_logs_in_there_keeps_the_remember_cookie_and_ends_it_with_the_session(site: Shared) -> None:
+    browser = site.browser()
+    browser.get("/in-remember")
+    browser.restart()
+    browser.get("/flask/in/42")
+    assert browser.copy().restart().sees() == "42 stale"
+    copy = browser.copy().restart()
+    assert browser.sees("/out") == "None stale"
+    assert browser.jar == {}
+    if site.can_end:
+        assert copy.sees() == "None stale"
 
 
 def test_who_was_brought_back_here_is_stale_there_and_confirmed_there_fresh_here(site: Shared) -> None:

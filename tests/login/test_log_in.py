@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,16 +20,20 @@ from session_mw import (
 from session_mw.csrf import csrf_token
 from session_mw.login import LoginMiddleware, get_login
 from support.clock import Clock
-from support.logins import Browser, Site, User, Users
+from support.logins import ENDING, PLACES, Browser, Site, User, Users, site_on
 from support.stores import Recording
-from support.wsgi import environ_of, page, visit
-
-STORES = [None, "memory://"]
+from support.wsgi import PLAIN, environ_of, page, visit
 
 
-@pytest.fixture(params=STORES, ids=["cookie", "store"])
-def site(request: pytest.FixtureRequest) -> Site:
-    return Site(store=request.param)
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def site(place: str) -> Site:
+    return Site(**PLACES[place])
 
 
 def session_of(site: Site, browser: Browser) -> Any:
@@ -80,6 +85,18 @@ def test_a_page_that_asks_who_is_logged_in_varies_and_sets_no_cookie(site: Site)
     assert (answer.vary, answer.cookies) == (["Cookie"], [])
 
 
+def test_a_user_who_cannot_be_loaded_stays_logged_in(site: Site) -> None:
+    browser = site.browser()
+    browser.get("/in-remember")
+    site.users.failing = RuntimeError("the database is down")
+    for path in ("/", "/in-as-43", "/out"):
+        with pytest.raises(RuntimeError):
+            browser.get(path)
+    site.users.failing = None
+    assert browser.sees() == "42 fresh"
+    assert browser.restart().sees() == "42 stale"
+
+
 def test_a_user_who_is_no_longer_known_is_logged_out(site: Site) -> None:
     browser = site.browser()
     browser.get("/in-remember")
@@ -121,9 +138,8 @@ def test_log_in_as_another_user_starts_from_an_empty_session(site: Site) -> None
     session = session_of(site, browser)
     assert "cart" not in session
     assert session.principal == "43"
-    if site.sessions.store is not None:
+    if site.can_end:
         assert copy.sees() == "None stale"
-        assert site.sessions.sessions_of("42") == []
 
 
 def test_log_in_again_as_the_same_user_keeps_the_data(site: Site) -> None:
@@ -134,9 +150,54 @@ def test_log_in_again_as_the_same_user_keeps_the_data(site: Site) -> None:
     assert session_of(site, browser)["cart"] == "apple"
 
 
-@pytest.mark.parametrize("store", STORES)
-def test_log_in_begins_the_sessions_life_anew(store: str | None, clock: Clock) -> None:
-    site = Site(store=store, settings={"absolute_lifetime": 3600})
+@pytest.mark.parametrize("before", ["/", "/in", "/in-remember", "/in-as-43-remember"])
+@pytest.mark.parametrize("ends", ["/clear", "/out", "/in-as-43", "/in-remember", "/regenerate", "/confirm"])
+@pytest.mark.parametrize("again", ["/in", "/in-remember"])
+def test_a_log_in_counts_whatever_was_done_before_in_the_same_request(
+    site: Site, before: str, ends: str, again: str
+) -> None:
+    def end_and_log_in(login: Any, environ: Any) -> None:
+        if ends != "/confirm" or login.user_id is not None:
+            site.pages[ends](login, environ)
+        site.pages[again](login, environ)
+
+    site.pages["/again"] = end_and_log_in
+    browser = site.browser()
+    browser.get(before)
+    copy = browser.copy()
+    assert browser.sees("/again") == "42 fresh"
+    assert browser.sees() == "42 fresh"
+    if again == "/in-remember":
+        assert browser.restart().sees() == "42 stale"
+    elif ends in ("/clear", "/out"):
+        # The device ended with its session.
+        assert "remember" not in browser.jar
+        if site.can_end:
+            assert copy.restart().sees() == "None stale"
+
+
+@pytest.mark.parametrize("then", ["/in-as-43", "/in-as-43-remember", "/in", "/in-remember", "/confirm"])
+def test_a_log_in_counts_also_where_the_remember_cookie_had_brought_somebody_back(site: Site, then: str) -> None:
+    def look_and_log_in(login: Any, environ: Any) -> None:
+        assert login.user_id == "42"
+        site.pages[then](login, environ)
+
+    site.pages["/look"] = look_and_log_in
+    browser = site.browser()
+    browser.get("/in-remember")
+    copy = browser.restart().copy()
+    user_id = "43" if "43" in then else "42"
+    assert browser.sees("/look") == f"{user_id} fresh"
+    assert browser.sees() == f"{user_id} fresh"
+    comes_back = then != "/in-as-43"
+    assert browser.restart().sees() == (f"{user_id} stale" if comes_back else "None stale")
+    if user_id == "43" and site.can_end:
+        assert copy.sees() == "None stale"
+
+
+def test_log_in_begins_the_sessions_life_anew(place: str, clock: Clock) -> None:
+    where = PLACES[place]
+    site = Site(**{**where, "settings": {**where.get("settings", {}), "absolute_lifetime": 3600}})
     browser = site.browser()
     browser.get("/write")
     clock.advance(3000)
@@ -220,7 +281,7 @@ def test_log_out_ends_the_session_and_both_cookies(site: Site) -> None:
     assert browser.sees("/out") == "None stale"
     assert browser.jar == {}
     assert browser.sees() == "None stale"
-    if site.sessions.store is not None:
+    if site.can_end:
         assert copy.sees() == "None stale"
         assert copy.restart().sees() == "None stale"
 
@@ -246,24 +307,81 @@ def test_confirm_makes_a_log_in_fresh_and_renews_the_id(clock: Clock) -> None:
     assert session_of(site, browser).id != before
 
 
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("method", ["log_in", "confirm"])
+def test_nobody_is_logged_in_or_confirmed_under_an_id_that_cannot_change_any_more(site: Site, method: str) -> None:
+    def streamed(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        login = get_login(environ)
+        start_response("200 OK", [PLAIN])
+        yield b"begun"
+        with pytest.raises(SessionError, match="no cookie can carry it"):
+            login.log_in("42") if method == "log_in" else login.confirm()
+        yield b", ended"
+
+    planted = site.browser()
+    planted.get("/write" if method == "log_in" else "/in")
+    victim = planted.copy()
+    victim.app = SessionMiddleware(LoginMiddleware(streamed, load_user=site.users.load), sessions=site.sessions)
+    assert victim.sees() == "begun, ended"
+    assert planted.sees() == ("None stale" if method == "log_in" else "42 fresh")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nobody_is_logged_in_over_a_socket_whose_session_keeps_its_id(site: Site) -> None:
+    def socket(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        login = get_login(environ)
+        seen.append(login.user_id)
+        with pytest.raises(SessionError, match="WebSocket"):
+            login.log_in("42")
+        return []
+
+    seen: list[str | None] = []
+    planted, device = site.browser(), site.browser()
+    planted.get("/write")
+    device.get("/in-remember")
+    device.jar["session"] = planted.jar["session"]
+    app = SessionMiddleware(LoginMiddleware(socket, load_user=site.users.load), sessions=site.sessions)
+    app(environ_of("/", device.cookie, HTTP_SEC_WEBSOCKET_KEY="dGhlIHNhbXBsZSBub25jZQ=="), lambda *_: print)
+    assert planted.sees() == "None stale"
+    # Where the session is in its cookie nothing is saved over a socket, and it is known who came.
+    assert seen == [None if site.sessions.store is not None else "42"]
+    assert device.sees() == "42 stale"
+
+
+def test_what_raises_in_log_in_changes_nothing(site: Site) -> None:
+    def try_as_43(login: Any, environ: Any) -> str:
+        assert login.user_id == "42"
+        with pytest.raises(TypeError, match="session_version"):
+            login.log_in("43", remember=True)
+        return "failed"
+
+    site.pages["/try"] = try_as_43
+    site.users["43"].session_version = 7  # type: ignore[assignment]
+    browser = site.browser()
+    browser.get("/in-remember")
+    assert browser.sees("/try") == "failed"
+    assert browser.sees() == "42 fresh"
+    assert browser.restart().sees() == "42 stale"
+
+
 def test_confirm_by_somebody_anonymous_is_an_error(site: Site) -> None:
     with pytest.raises(SessionError, match="nobody is logged in"):
         site.browser().get("/confirm")
 
 
-def test_a_log_out_elsewhere_is_not_undone_by_a_confirm_in_flight() -> None:
+@pytest.mark.parametrize("place", ENDING)
+def test_a_log_out_elsewhere_is_not_undone_by_a_confirm_in_flight(place: str) -> None:
     store = Recording(MemoryStore())
-    site = Site(store=store)
+    site = site_on(place, store)
     browser = site.browser()
     browser.get("/in")
     store.once("update", lambda: site.sessions.end_all("42"))
     assert browser.get("/confirm").cookies == []
     assert browser.sees() == "None stale"
-    assert site.sessions.sessions_of("42") == []
 
 
-def test_log_out_everywhere_ends_every_session_and_every_remembered_device() -> None:
-    site = Site(store="memory://")
+@pytest.mark.parametrize("place", ENDING)
+def test_log_out_everywhere_ends_every_session_and_every_remembered_device(site: Site) -> None:
     here, there, closed, other = (site.browser() for _ in range(4))
     here.get("/in")
     there.get("/in-remember")
@@ -278,7 +396,25 @@ def test_log_out_everywhere_ends_every_session_and_every_remembered_device() -> 
     assert other.restart().sees() == "43 stale"
 
 
-def test_log_out_everywhere_reaches_requests_in_flight() -> None:
+@pytest.mark.parametrize("place", ENDING)
+@pytest.mark.parametrize("during", ["/write", "/confirm", "/regenerate", "/"])
+def test_log_out_everywhere_reaches_requests_in_flight(site: Site, during: str) -> None:
+    def slow(login: Any, environ: Any) -> None:
+        assert login.user_id == "42"
+        here.get("/out-everywhere")
+        site.pages[during](login, environ)
+
+    site.pages["/slow"] = slow
+    here, there = site.browser(), site.browser()
+    here.get("/in")
+    there.get("/in-remember")
+    copy = there.copy()
+    there.get("/slow")
+    for browser in (there, there.restart(), copy, copy.restart()):
+        assert browser.sees() == "None stale"
+
+
+def test_log_out_everywhere_reaches_requests_that_are_being_saved() -> None:
     store = Recording(MemoryStore())
     site = Site(store=store)
     here, there = site.browser(), site.browser()
@@ -294,15 +430,13 @@ def test_log_out_everywhere_without_a_place_that_knows_all_sessions_is_an_error_
     site = Site()
     browser = site.browser()
     browser.get("/in")
-    with pytest.raises(ConfigurationError, match="cannot be listed"):
+    with pytest.raises(ConfigurationError, match=r"cannot be listed.*SQLite.*revocations="):
         browser.get("/out-everywhere")
     assert browser.sees() == "42 fresh"
 
 
-@pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("path", ["/in", "/in-remember"])
-def test_a_session_made_under_another_session_version_ends(store: str | None, path: str) -> None:
-    site = Site(store=store)
+def test_a_session_made_under_another_session_version_ends(site: Site, path: str) -> None:
     site.users["42"].session_version = "hash of the old password"
     browser = site.browser()
     browser.get(path)
@@ -312,9 +446,7 @@ def test_a_session_made_under_another_session_version_ends(store: str | None, pa
     assert browser.jar == {}
 
 
-@pytest.mark.parametrize("store", STORES)
-def test_a_remember_cookie_made_under_another_session_version_ends(store: str | None) -> None:
-    site = Site(store=store)
+def test_a_remember_cookie_made_under_another_session_version_ends(site: Site) -> None:
     site.users["42"].session_version = "1"
     browser = site.browser()
     browser.get("/in-remember")
@@ -338,9 +470,7 @@ def test_who_changes_the_password_and_logs_in_again_stays(site: Site) -> None:
     assert (here.sees(), there.sees()) == ("42 fresh", "None stale")
 
 
-@pytest.mark.parametrize("store", STORES)
-def test_a_session_version_is_kept_nowhere_readable(store: str | None) -> None:
-    site = Site(store=store)
+def test_a_session_version_is_kept_nowhere_readable(site: Site) -> None:
     site.users["42"].session_version = "$argon2id$secret"
     browser = site.browser()
     browser.get("/in-remember")
@@ -376,7 +506,8 @@ def test_a_session_version_survives_a_rotation_of_the_secret_key() -> None:
 
 @pytest.mark.parametrize("protection", ["basic", "strong"])
 def test_protection_goes_by_the_user_agent_alone(site: Site, protection: Any) -> None:
-    guarded = Site(store=site.sessions.store, protection=protection)
+    settings = {"revocations": site.sessions.revocations}
+    guarded = Site(store=site.sessions.store, settings=settings, protection=protection)
     browser = guarded.browser(HTTP_USER_AGENT="Firefox", REMOTE_ADDR="192.0.2.1")
     browser.get("/in-remember")
     assert browser.sees(REMOTE_ADDR="198.51.100.7") == "42 fresh"

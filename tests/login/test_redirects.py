@@ -21,6 +21,8 @@ REFUSED = """
     http://example.com/ https:/evil.com http:///evil.com javascript:alert(1) JavaScript:alert(1) data:text/html,x
     vbscript:x mailto:x@evil.com evil.com evil.com/ ./a ../a a ?a=1 #a . .. @evil.com :80 /a//evil.com /.//evil.com
     /a/..//evil.com //evil.com@example.com //example.com //[::1]/ /a\\b /%2e\\evil
+    /%2f%2fevil.com /%2F/evil.com /%2fevil.com /%5cevil.com /%5C%5Cevil.com /a%2f%2fevil.com /..%2f%2fevil.com
+    /%09/evil.com /%0d%0aX:1 /a%00b /%7f
 """.split()
 TRICKS = [
     "",
@@ -65,7 +67,10 @@ def test_what_may_lead_to_another_host_gives_the_default(target: Any) -> None:
         ("/a?next=https://example.com//x", "/a?next=https://example.com//x"),
         ("/a#b", "/a#b"),
         ("/a:b@c", "/a:b@c"),
-        ("/%2F%2Fevil.com", "/%2F%2Fevil.com"),
+        ("/a%2Fb%20c/%e2%82%ac", "/a%2Fb%20c/%e2%82%ac"),
+        ("/a?next=%2F%2Fexample.com&b=%0A%5C", "/a?next=%2F%2Fexample.com&b=%0A%5C"),
+        ("/%252f%252fevil.com", "/%252f%252fevil.com"),
+        ("/%", "/%"),
         ("/café", "/caf%C3%A9"),
         ("/日本?q=語", "/%E6%97%A5%E6%9C%AC?q=%E8%AA%9E"),
         ('/a"<b>', "/a%22%3Cb%3E"),

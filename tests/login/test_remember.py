@@ -11,7 +11,7 @@ import pytest
 from session_mw import MemoryStore, SessionManager, SessionMiddleware, StoreError
 from session_mw.login import LoginMiddleware
 from support.clock import Clock
-from support.logins import ATTRIBUTES, Site, Users
+from support.logins import ATTRIBUTES, ENDING, PLACES, Site, Users, site_on
 from support.stores import Recording
 from support.wsgi import KEY, Body, Server, environ_of
 
@@ -23,14 +23,15 @@ def recording() -> Recording:
     return Recording(MemoryStore())
 
 
-@pytest.fixture(params=["cookie", "store"])
+@pytest.fixture(params=PLACES)
 def site(request: pytest.FixtureRequest) -> Site:
-    return Site(store=None if request.param == "cookie" else "memory://")
+    return Site(**PLACES[request.param])
 
 
-@pytest.fixture
-def stored() -> Site:
-    return Site(store="memory://")
+@pytest.fixture(params=ENDING)
+def stored(request: pytest.FixtureRequest) -> Site:
+    """Devices are records in a store, and so are sessions, or what is known of their endings."""
+    return Site(**PLACES[request.param])
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -72,6 +73,34 @@ def test_a_response_that_sets_the_cookie_is_kept_from_shared_caches(site: Site) 
     answer = site.browser().get("/in-remember")
     assert answer.all("Cache-Control") == ["private"]
     assert answer.vary == ["Cookie"]
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        ("max-age=60", "max-age=60, private"),
+        ("public, max-age=60", 'public, max-age=60, no-cache="Set-Cookie"'),
+        ("no-store", "no-store"),
+        ("private, max-age=60", "private, max-age=60"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/in-remember", "/"])
+def test_so_is_one_that_deletes_it_alone_whatever_the_application_says(value: str, sent: str, path: str) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        def start(status: str, headers: Any, exc_info: Any = None) -> Any:
+            return start_response(status, [*headers, ("Cache-Control", value)], exc_info)
+
+        return site.page(environ, start)
+
+    site = Site(store="memory://")
+    browser = site.browser()
+    browser.get("/in-remember")
+    browser.restart()
+    site.users.clear()
+    browser.app = SessionMiddleware(LoginMiddleware(app, load_user=site.users.load), sessions=site.sessions)
+    answer = browser.get(path)
+    assert [cookie.partition("=")[0] for cookie in answer.cookies][:1] == ["remember"]
+    assert answer.all("Cache-Control") == [sent]
 
 
 def test_a_remembered_device_is_forgotten_after_the_lifetime_whatever_its_use(site: Site, clock: Clock) -> None:
@@ -182,6 +211,31 @@ def test_a_signed_cookie_is_signed_anew_with_the_current_key_and_ends_when_it_wo
     assert browser.restart().sees() == "None stale"
 
 
+def test_a_version_that_a_user_gets_later_ends_the_remember_cookie_when_it_changes(site: Site, clock: Clock) -> None:
+    browser = site.browser()
+    browser.get("/in-remember")
+    site.users["42"].session_version = "1"
+    assert browser.restart().sees() == "42 stale"
+    clock.advance(60)
+    assert browser.restart().sees() == "42 stale"
+    site.users["42"].session_version = "2"
+    assert browser.restart().sees() == "None stale"
+
+
+def test_a_remember_cookie_survives_a_rotation_of_the_secret_key_with_the_users_version(
+    site: Site, clock: Clock
+) -> None:
+    site.users["42"].session_version = "1"
+    browser = site.browser()
+    browser.get("/in-remember")
+    place = {name: getattr(site.sessions, name) for name in ("store", "revocations")}
+    for fallbacks in ([KEY], []):
+        sessions = SessionManager("another secret key that is long enough", secret_key_fallbacks=fallbacks, **place)
+        browser.app = SessionMiddleware(LoginMiddleware(site.page, load_user=site.users.load), sessions=sessions)
+        clock.advance(60)
+        assert browser.restart().sees() == "42 stale"
+
+
 def test_a_store_needs_no_secret_key(clock: Clock) -> None:
     users = Users("42")
     site = Site(users=users)
@@ -236,6 +290,24 @@ def test_with_store_encryption_no_users_name_can_be_read() -> None:
     assert browser.restart().sees() == "None stale"
 
 
+def test_with_encrypted_cookies_no_users_name_can_be_read_in_the_store_of_revocations() -> None:
+    pytest.importorskip("cryptography")
+    written: list[bytes] = []
+
+    class Watched(MemoryStore):
+        def create(self, key: str, data: bytes, ttl: int, principal: str | None = None) -> bool:
+            written.append(data + str(principal).encode())
+            return super().create(key, data, ttl, principal)
+
+    site = site_on("revocations", Watched(), Users("gaius-julius"), encrypt=True)
+    site.pages["/me"] = lambda login, environ: login.log_in("gaius-julius", remember=True)
+    browser = site.browser()
+    browser.get("/me")
+    assert browser.restart().sees() == "gaius-julius stale"
+    assert written
+    assert not any(b"gaius" in data for data in written)
+
+
 def test_tabs_that_restart_within_ten_seconds_all_succeed(stored: Site, clock: Clock) -> None:
     browser = stored.browser()
     browser.get("/in-remember")
@@ -282,7 +354,7 @@ def test_a_used_cookie_that_comes_again_later_ends_the_series_and_every_session_
     assert [browser.sees() for browser in (thief, renewed, log_in_itself)] == ["None stale"] * 3
     assert thief.restart().sees() == "None stale"
     assert other_device.sees() == "42 fresh"
-    assert len(stored.sessions.sessions_of("42")) == 1
+    assert other_device.restart().sees() == "42 stale"
 
 
 def test_a_cookie_used_several_uses_ago_is_known_as_used(
@@ -317,6 +389,10 @@ class _Failing:
         site.failing = RuntimeError("the application fails")
 
     @staticmethod
+    def user_is_not_loaded(site: Site, recording: Recording) -> None:
+        site.users.failing = RuntimeError("the database is down")
+
+    @staticmethod
     def session_is_not_saved(site: Site, recording: Recording) -> None:
         recording.fail("create")
 
@@ -329,18 +405,29 @@ class _Failing:
         recording.fail("load")
 
 
-@pytest.mark.parametrize("way", ["raises", "session_is_not_saved", "record_is_not_updated", "record_is_not_loaded"])
+@pytest.mark.parametrize(
+    ("place", "way"),
+    [
+        *(
+            (place, way)
+            for place in ENDING
+            for way in ("raises", "user_is_not_loaded", "record_is_not_updated", "record_is_not_loaded")
+        ),
+        # With revocations it is in its cookie.
+        ("store", "session_is_not_saved"),
+    ],
+)
 def test_a_request_that_fails_uses_no_secret_up(
-    recording: Recording, clock: Clock, caplog: pytest.LogCaptureFixture, way: str
+    recording: Recording, clock: Clock, caplog: pytest.LogCaptureFixture, place: str, way: str
 ) -> None:
-    site = Site(store=recording)
+    site = site_on(place, recording)
     browser = site.browser()
     browser.get("/in-remember")
     browser.restart()
     getattr(_Failing, way)(site, recording)
     with pytest.raises((RuntimeError, StoreError)):
         browser.get()
-    site.failing = None
+    site.failing = site.users.failing = None
     recording.before.clear()
     clock.advance(3600)
     assert browser.sees() == "42 stale"
@@ -537,64 +624,7 @@ def test_head_uses_the_secret_up_too(stored: Site, clock: Clock) -> None:
     assert copy.sees() == "None stale"
 
 
-# Ending from elsewhere
-
-
-def test_ending_a_session_ends_the_remember_cookie_of_that_device_alone(stored: Site) -> None:
-    here, there = stored.browser(), stored.browser()
-    here.get("/in-remember")
-    there.get("/in-remember")
-    session_id = stored.sessions.open({"HTTP_COOKIE": there.cookie}).id
-    assert session_id is not None
-    stored.sessions.end(session_id)
-    assert there.restart().sees() == "None stale"
-    assert here.restart().sees() == "42 stale"
-
-
-@pytest.mark.parametrize("between", ["/regenerate", "/confirm", "/write"])
-def test_ending_a_session_that_changed_meanwhile_ends_the_remember_cookie(stored: Site, between: str) -> None:
-    browser = stored.browser()
-    browser.get("/in-remember")
-    browser.restart().get()
-    browser.get(between)
-    (session_id,) = {info.id for info in stored.sessions.sessions_of("42")} - _others(stored, browser)
-    stored.sessions.end(session_id)
-    assert browser.restart().sees() == "None stale"
-
-
-def _others(site: Site, browser: Any) -> set[str]:
-    own = site.sessions.open({"HTTP_COOKIE": browser.cookie}).id
-    return {info.id for info in site.sessions.sessions_of("42")} - {own}
-
-
-def test_a_session_that_expired_by_itself_leaves_the_remember_cookie(clock: Clock) -> None:
-    site = Site(store="memory://", settings={"lifetime": 1800})
-    browser = site.browser()
-    browser.get("/in-remember")
-    clock.advance(5 * DAYS)
-    assert browser.sees() == "42 stale"
-
-
-def test_end_all_ends_every_remember_cookie_and_keep_keeps_its_own(stored: Site) -> None:
-    def end_others(login: Any, environ: Any) -> str:
-        return str(stored.sessions.end_all("42", keep=environ["session"]))
-
-    stored.pages["/end-others"] = end_others
-    here, there, closed = (stored.browser() for _ in range(3))
-    for browser in (here, there, closed):
-        browser.get("/in-remember")
-    closed.restart()
-    assert here.sees("/end-others") == "2"
-    assert here.sees() == "42 fresh"
-    assert here.restart().sees() == "42 stale"
-    assert there.restart().sees() == "None stale"
-    assert closed.sees() == "None stale"
-
-
-def test_a_device_is_no_session_in_a_list_of_sessions(stored: Site) -> None:
-    stored.browser().get("/in-remember")
-    assert len(stored.sessions.sessions_of("42")) == 1
-    assert stored.sessions.end_all("42") == 1
+# Log-ins, records
 
 
 def test_log_in_ends_another_users_remember_cookie(site: Site) -> None:
@@ -604,7 +634,7 @@ def test_log_in_ends_another_users_remember_cookie(site: Site) -> None:
     assert browser.sees("/in-as-43") == "43 fresh"
     assert "remember" not in browser.jar
     assert browser.restart().sees() == "None stale"
-    if site.sessions.store is not None:
+    if site.can_end:
         assert copy.sees() == "None stale"
 
 
@@ -649,18 +679,6 @@ def test_a_late_request_does_not_come_back_by_the_remember_cookie(stored: Site) 
     assert browser.sees() == "42 fresh"
 
 
-def test_a_device_that_is_ended_while_its_cookie_is_used_gets_no_session(recording: Recording) -> None:
-    site = Site(store=recording)
-    here, there = site.browser(), site.browser()
-    here.get("/in")
-    there.get("/in-remember")
-    there.restart()
-    recording.once("create", lambda: here.get("/out-everywhere"))
-    there.get()
-    assert there.sees() == "None stale"
-    assert site.sessions.sessions_of("42") == []
-
-
 def test_an_unreadable_record_leaves_the_visitor_anonymous_with_one_warning(
     recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -703,11 +721,3 @@ def test_a_store_that_lists_nothing_remembers_devices_too(clock: Clock, caplog: 
     assert browser.restart().sees() == "None stale"
     assert len(warnings_in(caplog)) == 1
     assert (thief.sees(), logged_in.sees()) == ("None stale", "None stale")
-
-
-def test_a_manager_can_be_built_for_sessions_alone(stored: Site) -> None:
-    # What is kept of a device is no session, and does not disturb who reads sessions only.
-    browser = stored.browser()
-    browser.get("/in-remember")
-    alone = SessionManager(KEY, store=stored.sessions.store)
-    assert alone.open({"HTTP_COOKIE": browser.cookie}).principal == "42"

@@ -73,3 +73,31 @@ def test_without_valgrind_the_check_says_why_nothing_is_compared(required, statu
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == status
     assert "there is no valgrind here (Debian: apt-get install valgrind)" in done.stdout
+
+
+def test_the_recorded_figures_are_those_of_the_page():
+    parts = json.loads((BENCHMARKS / "recorded.json").read_text())["parts"]
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    for size in ("100 B", "1 KB", "3 KB"):
+        head, *rows = table_below(page, f"**µs per request, {size} of JSON**")
+        for name, *costs in rows:
+            recorded = [parts["in_process"][f"{scenario} {size}"].get(name) for scenario in head[1:]]
+            assert [shown(cost) for cost in recorded] == costs
+    for axis, curves in parts["growth"].items():
+        head, *rows = table_below(page, f"**{axis[0].upper()}{axis[1:]}**")
+        amounts = [amount.replace(",", "") for amount in head[1:-1]]
+        assert {row[0]: [cost for cost in row[1:-1] if cost != "–"] for row in rows} == {
+            name: [shown(curve[amount]) for amount in amounts if amount in curve] for name, curve in curves.items()
+        }
+
+
+def table_below(page: str, title: str) -> list[list[str]]:
+    """Its rows, the head among them, without the line below that."""
+    lines = page.partition(f"\n{title}\n\n")[2].partition("\n\n")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [rows[0], *rows[2:]]
+
+
+def shown(cost: float | None) -> str:
+    """As benchmarks/reports.py shows microseconds."""
+    return "refuses" if cost is None else f"{cost:.2f}" if cost < 1 else f"{cost:.1f}" if cost < 20 else f"{cost:.0f}"

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from session_mw import SessionManager
-from support import services, sockets
+from support.declared import ROOT
+from support.demo import failing_demo, running_demo
 from support.tokens import KEY, OTHER_KEY, read, token_of
 from support.wsgi import guarded
 
@@ -21,7 +17,6 @@ webtest = pytest.importorskip("webtest")
 
 import demo_app  # noqa: E402 - it needs waitress
 
-ROOT = Path(__file__).parents[2]
 COOKIE = re.compile(r"session=[A-Za-z0-9_.-]+; Path=/; HttpOnly; SameSite=Lax")
 
 
@@ -158,47 +153,6 @@ def test_it_has_fewer_than_120_lines():
     assert len((ROOT / "demo_app.py").read_text().splitlines()) < 120
 
 
-def answers(port):
-    with contextlib.suppress(OSError):
-        sockets.ask(port, "/", method="HEAD")
-        return True
-    return False
-
-
-@contextlib.contextmanager
-def running_demo(directory, *options, **environment):
-    """``python demo_app.py``; yields a client once it answers, with what it has printed in ``log``."""
-    port, log = services.free_port(), Path(directory) / "demo.log"
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    command = [sys.executable, str(ROOT / "demo_app.py"), "--port", str(port), *options]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=directory, env=environment, stdout=output, stderr=output)
-    try:
-        services.wait_until(lambda: process.poll() is not None or answers(port), "the demo does not answer")
-        assert process.poll() is None, log.read_text()
-        yield RunningDemo(port, log)
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-class RunningDemo:
-    """The process, seen by one who keeps its cookie."""
-
-    def __init__(self, port, log):
-        self.port = port
-        self.log = log
-        self.cookie = None
-
-    def ask(self, method, path, **form):
-        reply = sockets.ask(self.port, path, self.cookie, method=method, form=form)
-        # A log-out deletes the cookie at other places first; the last one is our own.
-        *_, header = reply.all("Set-Cookie") or [None]
-        if header is not None:
-            self.cookie = None if "Max-Age=0" in header else header.partition(";")[0]
-        return reply.status, header, reply.body.decode()
-
-
 def test_the_process_keeps_a_session_over_a_socket(tmp_path):
     with running_demo(tmp_path, SECRET_KEY=KEY) as demo:
         status, cookie, _ = demo.ask("POST", "/login", username="cizixs")
@@ -240,11 +194,8 @@ def test_with_a_store_a_log_out_ends_a_copied_cookie_too(tmp_path):
 
 
 def test_a_mistake_in_the_store_s_url_is_told_in_one_line(tmp_path):
-    command = [sys.executable, str(ROOT / "demo_app.py"), "--store", "sqlit:///sessions.db"]
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "SECRET_KEY": KEY}
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 2
-    assert "did you mean 'sqlite'?" in result.stderr.splitlines()[-1]
+    said = failing_demo(tmp_path, "--store", "sqlit:///sessions.db")
+    assert "did you mean 'sqlite'?" in said.splitlines()[-1]
 
 
 def test_the_manager_of_another_process_opens_the_demo_s_cookie(visitor):

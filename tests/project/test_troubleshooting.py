@@ -8,46 +8,21 @@ import secrets
 from pathlib import Path
 
 import pytest
-from itsdangerous import URLSafeTimedSerializer
 
 from session_mw import CookieTooLarge, SessionManager, SessionMiddleware
+from session_mw.rejections import REASONS
+from support.refusals import REFUSALS
 from support.wsgi import KEY, OTHER_KEY, environ_of, page, token_of, visit
 
 PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| (DEBUG|INFO|WARNING) \|", PAGE, flags=re.M)
-HOUR = 3600
-
-
-def cookie_of(reason, clock):
-    """A Cookie header, and the settings of a manager that refuses it for that reason."""
-    cookie = f"session={token_of({'a': 1})}"
-    match reason:
-        case "bad_signature":
-            return f"session={token_of({'a': 1}, OTHER_KEY)}", {}
-        case "malformed":
-            return "session=crumbs", {}
-        case "expired":
-            clock.now += HOUR
-            return cookie, {"lifetime": HOUR - 1}
-        case "future":
-            clock.now -= HOUR
-            return cookie, {}
-        case "unknown":
-            return "session=" + "A" * 43, {"store": "memory://"}
-        case "ambiguous":
-            return f"{cookie}; session={token_of({'a': 2})}", {}
-        case "bad_payload":
-            signing = {"key_derivation": "hmac"}
-            token = URLSafeTimedSerializer(KEY, "cookie-session", signer_kwargs=signing).dumps([1])
-            return f"session={token}", {}
-    raise AssertionError(reason)
 
 
 @pytest.mark.parametrize(("reason", "level"), ROWS)
 def test_a_reason_is_logged_at_the_level_that_the_page_says(reason, level, clock, caplog):
     caplog.set_level(logging.DEBUG, logger="session_mw")
-    header, settings = cookie_of(reason, clock)
-    session = SessionManager(KEY, **settings).open({"HTTP_COOKIE": header})
+    sessions, header = REFUSALS[reason]()
+    session = sessions.open({"HTTP_COOKIE": header})
 
     assert session == {}
     ((_, levelno, message),) = caplog.record_tuples
@@ -56,9 +31,7 @@ def test_a_reason_is_logged_at_the_level_that_the_page_says(reason, level, clock
 
 
 def test_the_page_has_all_reasons():
-    assert [reason for reason, _ in ROWS] == (
-        "bad_signature malformed expired future unknown ambiguous bad_payload".split()
-    )
+    assert {reason for reason, _ in ROWS} == set(REASONS)
 
 
 def test_the_line_that_the_page_shows_has_the_shape_of_the_one_that_is_logged():

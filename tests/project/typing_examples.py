@@ -14,6 +14,7 @@ from session_mw.adapters.flask import FlaskSessions
 from session_mw.adapters.paste import filter_app_factory
 from session_mw.csrf import CSRFMiddleware, check_csrf, csrf_token
 from session_mw.flash import flash, pop_flashes
+from session_mw.inspector import SessionInspector
 from session_mw.settings import Settings
 from session_mw.testing import session_transaction
 
@@ -80,11 +81,14 @@ every_setting = SessionManager(
     store_encryption=True,
     store="sqlite:///sessions.db",
 )
+bound = SessionManager("…", device_bound="report", device_path="/.device", device_proof_lifetime=timedelta(minutes=5))
 from_texts = SessionManager.from_mapping({"secret_key": "…", "lifetime": "30 days"})
 checked: Settings = from_texts.settings
 stores: list[Store] = [MemoryStore(), open_store("file:///var/lib/app/sessions")]
 stored: WSGIApplication = SessionMiddleware(count_visits, store=stores[0])
 protected: WSGIApplication = SessionMiddleware(CSRFMiddleware(count_visits), secret_key="…")
+inspected: WSGIApplication = SessionMiddleware(SessionInspector(count_visits, "/dev", debug=True), secret_key="…")
+reasons: list[str] = [cookie.reason for cookie in from_texts.explain({"HTTP_COOKIE": "session=…"}).candidates]
 
 
 def save(environ: WSGIEnvironment) -> str:

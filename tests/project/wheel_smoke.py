@@ -10,9 +10,10 @@ import sysconfig
 from pathlib import Path
 
 import session_mw
+from session_mw.inspector import SessionInspector
 
 KEY = "a-key-for-the-smoke-test-of-the-wheel"
-OPTIONAL = ["bottle", "cryptography", "flask", "paste", "pymemcache", "pyramid", "pytest", "redis", "sqlalchemy"]
+OPTIONAL = ["bottle", "cryptography", "flask", "jwt", "paste", "pymemcache", "pyramid", "pytest", "redis", "sqlalchemy"]
 
 
 def count_visits(environ, start_response):
@@ -54,6 +55,15 @@ def check_sessions():
     assert visit(app, cookie)[0] == b"visit 2"
 
 
+def check_inspector():
+    app = session_mw.SessionMiddleware(SessionInspector(count_visits, debug=True), secret_key=KEY)
+    seen = {}
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/_session", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost"}
+    body = b"".join(app(environ, lambda status, headers, exc_info=None: seen.update({"status": status})))
+    assert seen["status"] == "200 OK", seen
+    assert b"--accent" in body, "the stylesheet is missing"
+
+
 def check_errors():
     message = "encrypt=True was accepted without cryptography"
     try:
@@ -72,7 +82,7 @@ def check_commands():
 
 
 def main():
-    checks = [check_place, check_metadata, check_sessions, check_errors, check_commands]
+    checks = [check_place, check_metadata, check_sessions, check_inspector, check_errors, check_commands]
     for check in checks:
         check()
         print(f"{check.__name__}: ok")

@@ -46,11 +46,13 @@ def client(sessions: SessionManager, store: Recording) -> Client:
     return client
 
 
-@pytest.fixture(params=["signed", "encrypted", "stored"])
+@pytest.fixture(params=["signed", "encrypted", "revocable", "stored"])
 def any_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The settings of a manager whose sessions are in a cookie or in a store."""
     if request.param == "stored":
         return {"secret_key": KEY, "store": MemoryStore()}
+    if request.param == "revocable":
+        return {"secret_key": KEY, "revocations": MemoryStore()}
     if request.param == "encrypted":
         pytest.importorskip("cryptography")
     return {"secret_key": KEY, "encrypt": request.param == "encrypted"}

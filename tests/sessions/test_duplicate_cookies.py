@@ -336,17 +336,20 @@ class Browser:
         host: What it believes to speak with.
         hides: What a proxy takes away from the path before the application sees it.
         seen_as: The Host that a proxy shows to the application.
+        https: Whether the server knows that the browser speaks https.
+        more: What a proxy adds to the environ.
     """
 
-    def __init__(self, host="www.example.com", *, hides="", seen_as=None, https=True):
+    def __init__(self, host="www.example.com", *, hides="", seen_as=None, https=True, more=None):
         self.host, self.hides, self.seen_as, self.https = host, hides, seen_as or host, https
+        self.more = more or {}
         self.jar = {}
 
     def get(self, app, path="/", more=""):
         pairs = [f"{name}={value}" for (name, _, place, _), value in self.jar.items() if self.is_sent(path, place)]
         cookie = "; ".join([*pairs, *([more] if more else [])]) or None
         inner = path.removeprefix(self.hides) or "/"
-        answer = visit(app, inner, cookie, https=self.https, HTTP_HOST=self.seen_as)
+        answer = visit(app, inner, cookie, https=self.https, HTTP_HOST=self.seen_as, **self.more)
         for text in answer.cookies:
             self.keep(text)
         return answer
@@ -390,18 +393,24 @@ PLACES = {
     "straight": {},
     "behind a proxy that rewrites the path": {"hides": "/shop"},
     "underscores": {"host": "my_app.example.com"},
+    "behind a proxy that ends TLS": {"https": False, "more": {"HTTP_X_FORWARDED_PROTO": "https"}},
 }
+
+
+def browser_at(place, before, after):
+    """A browser at a place, for which settings are changed; skipped where nobody could know of the former cookie."""
+    if place.get("host") and "www" in str(before):
+        pytest.skip("that Domain is of another host")
+    if place.get("hides") and "/shop" in str(before) and "/shop" not in str(after):
+        pytest.skip("nobody tells the application of the path that the proxy hides")
+    return Browser(**place)
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize(("before", "after"), CHANGED.values(), ids=CHANGED)
 def test_a_log_out_leaves_no_cookie_whatever_setting_was_changed(any_settings, place, before, after):
-    if place.get("host") and "www" in str(before):
-        pytest.skip("that Domain is of another host")
-    if place.get("hides") and "/shop" in str(before) and "/shop" not in str(after):
-        pytest.skip("nobody tells the application of the path that the proxy hides")
     old, new = SessionManager(**any_settings, **before), SessionManager(**any_settings, **after)
-    browser = Browser(**place)
+    browser = browser_at(place, before, after)
     browser.get(guarded(page(lambda s: s.update(n=0)), sessions=old), "/shop/")
     browser.get(guarded(page(lambda s: s.update(n=1)), sessions=new), "/shop/")
     assert browser.jar
@@ -411,13 +420,20 @@ def test_a_log_out_leaves_no_cookie_whatever_setting_was_changed(any_settings, p
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize(("before", "after"), CHANGED.values(), ids=CHANGED)
-def test_of_two_that_nobody_can_tell_apart_one_write_leaves_one(any_settings, place, before, after):
-    if place.get("host") and "www" in str(before):
-        pytest.skip("that Domain is of another host")
-    if place.get("hides") and "/shop" in str(before) and "/shop" not in str(after):
-        pytest.skip("nobody tells the application of the path that the proxy hides")
+def test_a_log_out_that_leaves_a_message_leaves_one_cookie(any_settings, place, before, after):
     old, new = SessionManager(**any_settings, **before), SessionManager(**any_settings, **after)
-    browser = Browser(**place)
+    browser = browser_at(place, before, after)
+    browser.get(guarded(page(lambda s: s.update(user=42)), sessions=old), "/shop/")
+    browser.get(guarded(page(lambda s: (s.clear(), s.update(message="bye"))), sessions=new), "/shop/")
+    assert len(browser.jar) == 1
+    assert browser.get(guarded(page(dict), sessions=new), "/shop/").body == b"{'message': 'bye'}"
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize(("before", "after"), CHANGED.values(), ids=CHANGED)
+def test_of_two_that_nobody_can_tell_apart_one_write_leaves_one(any_settings, place, before, after):
+    old, new = SessionManager(**any_settings, **before), SessionManager(**any_settings, **after)
+    browser = browser_at(place, before, after)
     # each was begun while the other was not there
     browser.get(guarded(page(lambda s: s.update(n=0)), sessions=old), "/shop/")
     kept, browser.jar = browser.jar, {}

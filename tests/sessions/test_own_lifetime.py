@@ -6,6 +6,7 @@ import json
 import math
 from datetime import timedelta
 from email.utils import formatdate
+from fractions import Fraction
 
 import pytest
 
@@ -61,8 +62,9 @@ def test_it_holds_to_the_second_whether_shorter_or_longer(now, build, lifetime):
     assert client.data() == {}
 
 
-def test_it_reads_as_a_timedelta_or_none(build):
-    client = begun(build(), 1800.9)
+@pytest.mark.parametrize("lifetime", [timedelta(minutes=30), 1800, 1800.9, Fraction(3601, 2)])
+def test_it_reads_as_a_timedelta_or_none(build, lifetime):
+    client = begun(build(), lifetime)
     assert client.open().lifetime == HALF_AN_HOUR
     client.do(lambda s: setattr(s, "lifetime", None))
     assert (client.open().lifetime, build().open({}).lifetime) == (None, None)

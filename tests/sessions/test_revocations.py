@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
 
 from session_mw import ConfigurationError, MemoryStore, SessionManager, StoreError
+from session_mw.backends.revocations import follower
 from support.stores import METHODS, Recording
 from support.tokens import KEY
 from support.visitors import Client
@@ -30,7 +32,9 @@ class Servers:
 
 
 @pytest.fixture(params=[False, True], ids=["signed", "encrypted"])
-def servers(request, clock) -> Servers:
+def servers(request, clock, monkeypatch) -> Servers:
+    # One process tells the managers of another one nothing.
+    monkeypatch.setattr(follower, "tell_others", lambda writer, key: None)
     if request.param:
         pytest.importorskip("cryptography")
     return Servers(encrypt=request.param)
@@ -310,6 +314,49 @@ def test_a_change_of_password_keeps_the_session_in_whatever_order_it_is_done(ser
     assert new.data() == {"a": 1}
 
 
+WHAT_A_LOG_IN_DOES = {
+    "renew": lambda session, sessions: session.regenerate_id(),
+    "log in": lambda session, sessions: setattr(session, "principal", "42"),
+    "end others": lambda session, sessions: sessions.end_all("42", keep=session),
+}
+COMES_WITH = {
+    "nothing": Client,
+    "nobody's session": lambda sessions: begin(sessions),
+    "the session of another": lambda sessions: log_in(sessions, "7"),
+    "a session": lambda sessions: log_in(sessions),
+    "nobody's session without an id": lambda sessions: begin(SessionManager(KEY)).other(sessions),
+    "a session without an id": lambda sessions: log_in(SessionManager(KEY)).other(sessions),
+}
+
+
+@pytest.mark.parametrize("order", [*permutations(WHAT_A_LOG_IN_DOES), *permutations(["log in", "end others"])])
+@pytest.mark.parametrize("comes_with", COMES_WITH.values(), ids=COMES_WITH)
+def test_a_log_in_that_ends_the_users_other_sessions_is_kept(clock, order, comes_with):
+    servers = Servers()
+    client, other = comes_with(servers.here), log_in(servers.here)
+    clock.advance(1)
+    session = client.open()
+    session["a"] = 2
+    for step in order:
+        WHAT_A_LOG_IN_DOES[step](session, servers.here)
+    client.commit(session)
+    for at in (client, client.other(servers.there)):
+        assert (at.data(), at.open().principal) == ({"a": 2}, "42")
+    assert other.data() == {}
+    servers.there.end_all("42")
+    assert client.other(servers.there).data() == {}
+
+
+def test_a_session_without_an_id_that_is_kept_gets_one(clock):
+    servers = Servers()
+    client = log_in(SessionManager(KEY)).other(servers.here)
+    clock.advance(1)
+    assert client.do(lambda s: servers.here.end_all("7", keep=s)) == "kept"
+    assert client.do(lambda s: servers.here.end_all("42", keep=s)) == "set"
+    assert client.open().id
+    assert client.data() == {"a": 1}
+
+
 def test_a_session_that_has_ended_cannot_be_kept(servers):
     client = log_in(servers.here)
     session = client.open()
@@ -317,6 +364,31 @@ def test_a_session_that_has_ended_cannot_be_kept(servers):
     servers.here.end_all("42")
     servers.here.end_all("42", keep=session)
     assert client.data() == {}
+
+
+def test_a_session_without_an_id_that_has_ended_cannot_be_kept(clock):
+    servers = Servers()
+    client = log_in(SessionManager(KEY)).other(servers.here)
+    clock.advance(1)
+    session = client.open()
+    assert session["a"] == 1
+    servers.here.end_all("42")
+    servers.here.end_all("42", keep=session)
+    session["a"] = 2
+    assert client.commit(session) == "kept"
+    assert client.data() == {}
+
+
+def test_another_manager_of_the_process_knows_at_once(clock):
+    servers = Servers()
+    client, other = begin(servers.here), begin(servers.here)
+    copies = client.other(servers.there), other.other(servers.there)
+    assert [copy.data() for copy in copies] == [{"a": 1}] * 2
+    client.do(lambda s: s.invalidate())
+    assert [copy.data() for copy in copies] == [{}, {"a": 1}]
+    servers.here.end_everyone()
+    after = begin(servers.there)
+    assert [copy.data() for copy in (*copies, after)] == [{}, {}, {"a": 1}]
 
 
 def test_everyones_sessions_end(servers, clock):
@@ -336,7 +408,10 @@ def test_everyones_stored_sessions_end(clock):
     here.end_everyone()
     after = begin(here)
     assert [client.data() for client in before[:2]] == [{}] * 2
+    also_after = [begin(there), log_in(there)]
+    assert [client.data() for client in also_after] == [{"a": 1}] * 2
     clock.advance(1.5)
+    assert [client.other(here).data() for client in also_after] == [{"a": 1}] * 2
     assert before[2].data() == {}
     assert before[0].other(SessionManager(KEY, store=store)).data() == {}
     assert after.data() == {"a": 1}
@@ -344,21 +419,22 @@ def test_everyones_stored_sessions_end(clock):
     assert after.other(there).data() == {"a": 1}
 
 
-@pytest.mark.parametrize("store_encryption", [False, True])
-def test_everyones_stored_sessions_that_ended_are_not_listed(clock, store_encryption):
-    if store_encryption:
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_list_shows_no_session_that_ended_with_everyones(clock, encrypted):
+    if encrypted:
         pytest.importorskip("cryptography")
     store = MemoryStore()
-    sessions = SessionManager(KEY, store=store, store_encryption=store_encryption)
-    log_in(sessions)
-    log_in(sessions)
-    sessions.end_everyone()
-    # In the same second.
-    after = log_in(sessions)
-    for manager in (sessions, SessionManager(KEY, store=store, store_encryption=store_encryption)):
-        assert [info.id for info in manager.sessions_of("42")] == [after.open().id]
-    assert sessions.end_all("42") == 1
-    assert after.data() == {}
+
+    def start() -> SessionManager:
+        return SessionManager(KEY, store=store, store_encryption=encrypted)
+
+    here, there = start(), start()
+    log_in(here)
+    here.end_everyone()
+    after = log_in(there)
+    for sessions in (here, there, start()):
+        assert [one.id for one in sessions.sessions_of("42")] == [after.key]
+    assert here.end_all("42") == 1
 
 
 # Tokens of before
@@ -429,6 +505,26 @@ def test_while_one_request_asks_others_do_not_wait(clock):
     first.join()
 
 
+def test_who_comes_after_a_pause_waits_for_the_request_that_asks(servers, clock):
+    client = begin(servers.here)
+    copy, seen = client.other(servers.there), []
+    assert copy.data() == {"a": 1}
+    client.do(lambda s: s.invalidate())
+    clock.advance(10)
+    asked, answer = threading.Event(), threading.Event()
+    servers.store.once("load", lambda: (asked.set(), answer.wait(10)))
+    threads = [threading.Thread(target=lambda: seen.append(copy.other().data())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert asked.wait(10)
+    # Longer than what a request may wait where what is known is not yet old.
+    threads[-1].join(0.3)
+    answer.set()
+    for thread in threads:
+        thread.join()
+    assert seen == [{}] * 3
+
+
 # Outages
 
 
@@ -479,6 +575,16 @@ def test_a_driver_that_raises_its_own_error_is_an_outage_too(servers, clock):
 
 
 # The store forgets
+
+
+def test_a_driver_that_raises_its_own_error_at_a_segment_is_an_outage_too(servers):
+    clients = [begin(servers.here) for _ in range(70)]
+    for client in clients[1:]:
+        client.do(lambda s: s.invalidate())
+    loads = iter([None, OSError("gone")])
+    servers.store.before["load"] = lambda: (_ for _ in ()).throw(error) if (error := next(loads)) else None
+    with pytest.raises(StoreError):
+        clients[0].other(servers.start()).data()
 
 
 def test_what_a_store_loses_is_written_again_by_a_process_that_knows_it(servers, clock, caplog):

@@ -27,8 +27,13 @@ class Endings(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.clock = Clock(float(NOW))
-        self.patch = mock.patch("time.time", side_effect=lambda: self.clock.now)
-        self.patch.start()
+        self.patches = [
+            mock.patch("time.time", side_effect=lambda: self.clock.now),
+            # The servers are two processes: neither tells the other one.
+            mock.patch("session_mw.backends.revocations.follower.tell_others"),
+        ]
+        for patch in self.patches:
+            patch.start()
         self.store = Recording(MemoryStore())
         self.is_up = True
         self.servers = [self._started(), self._started()]
@@ -40,7 +45,8 @@ class Endings(RuleBasedStateMachine):
         return SessionManager(KEY, revocations=self.store, lifetime=LIFETIME)
 
     def teardown(self) -> None:
-        self.patch.stop()
+        for patch in self.patches:
+            patch.stop()
 
     @rule(target=clients, server=st.sampled_from(SERVERS), user=st.sampled_from(USERS))
     def log_in(self, server: int, user: str) -> Client:
@@ -94,17 +100,24 @@ class Endings(RuleBasedStateMachine):
             return
         self._end([client for client in self.live if self.users[id(client)] == user])
 
-    @rule(server=st.sampled_from(SERVERS), client=clients)
-    def end_the_others(self, server: int, client: Client) -> None:
-        user = self.users[id(client)]
+    @rule(server=st.sampled_from(SERVERS), client=clients, gets_new_id=st.sampled_from(["no", "before", "after"]))
+    def end_the_others(self, server: int, client: Client, gets_new_id: str) -> None:
+        user, request = self.users[id(client)], client.other(self.servers[server])
         try:
-            session = client.open()
-            self.servers[server].end_all(user, keep=self.servers[server].open({"HTTP_COOKIE": client.cookie}))
-            assert session is not None
+            session = request.open()
+            if gets_new_id == "before":
+                session.regenerate_id()
+            self.servers[server].end_all(user, keep=session)
+            if gets_new_id == "after":
+                session.regenerate_id()
+            request.commit(session)
         except StoreError:
             assert not self.is_up
             return
         self._end([other for other in self.live if self.users[id(other)] == user and other is not client])
+        if client in self.live and gets_new_id != "no":
+            self.ended.append((client.other(), self.clock.now))
+            client.token = request.token
 
     @rule(server=st.sampled_from(SERVERS))
     def end_everyone(self, server: int) -> None:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from session_mw import SessionManager
+from session_mw.backends.revocations import follower
 from support.forks import code_of, start_untold
 from support.tokens import KEY
 from support.visitors import Client
@@ -37,7 +38,8 @@ def begin(sessions: SessionManager, count: int) -> list[Client]:
     return clients
 
 
-def test_in_every_store_an_end_is_known_in_time(shared_url):
+def test_in_every_store_an_end_is_known_in_time(shared_url, monkeypatch):
+    monkeypatch.setattr(follower, "tell_others", lambda writer, key: None)
     here = SessionManager(KEY, revocations=shared_url)
     # A store in memory is another one for each manager.
     there = here if shared_url == "memory://" else SessionManager(KEY, revocations=shared_url)

@@ -141,6 +141,22 @@ def test_a_commit_that_failed_fails_again_until_the_cause_is_gone(any_client):
     assert any_client.data() == {"a": 1, "b": 2, "cart": ["apple"]}
 
 
+@pytest.mark.parametrize("place", ["store", "revocations"])
+def test_a_log_out_beside_a_value_that_cannot_be_written_ends_nothing(place):
+    client = Client(SessionManager(KEY, **{place: "memory://"}))
+    client.do(lambda s: s.update(a=1))
+    session = client.open()
+    session.invalidate()
+    session["bad"] = object()
+    with pytest.raises(NotSerializable):
+        client.commit(session)
+    assert client.data() == {"a": 1}
+    copy = client.other()
+    session["bad"] = 2
+    assert client.commit(session) == "set"
+    assert (client.data(), copy.data()) == ({"bad": 2}, {})
+
+
 def test_a_cookie_that_was_too_large_is_too_large_until_it_is_made_smaller(cookie_sessions):
     client = Client(cookie_sessions)
     client.do(lambda s: s.update(a=1))

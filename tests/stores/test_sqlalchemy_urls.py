@@ -123,7 +123,10 @@ except ConfigurationError as error:
 @pytest.mark.parametrize(
     ("before", "said"),
     [
-        ("sys.modules['psycopg'] = None", "needs a driver that is not installed: psycopg"),
+        (
+            "sys.modules['psycopg'] = None",
+            "needs a driver that is not installed: psycopg; python -m pip install psycopg\n",
+        ),
         ("import os; os.environ['PSYCOPG_IMPL'] = 'nonsense'", "is installed but cannot be loaded: "),
     ],
 )
@@ -133,6 +136,12 @@ def test_a_driver_that_is_missing_and_one_that_is_broken_are_told_apart(before: 
     told = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True).stdout
     assert said in told
     assert "sesam" not in told
+
+
+def test_a_driver_that_is_missing_is_told_with_one_that_is_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)
+    with pytest.raises(ConfigurationError, match=r"MySQLdb; .* pip install pymysql, and write mysql\+pymysql://$"):
+        open_store("mysql://user:sesam@localhost/app")
 
 
 @pytest.mark.parametrize(

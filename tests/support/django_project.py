@@ -10,5 +10,13 @@ def configure_django() -> None:
     from django.conf import settings
 
     if not settings.configured:
-        settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=[], MIDDLEWARE=[], SECRET_KEY=KEY, USE_TZ=True)
+        settings.configure(
+            ALLOWED_HOSTS=["*"],
+            ROOT_URLCONF=[],
+            MIDDLEWARE=[],
+            SECRET_KEY=KEY,
+            USE_TZ=True,
+            INSTALLED_APPS=["django.contrib.sessions"],
+            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        )
         django.setup()

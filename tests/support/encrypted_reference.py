@@ -7,14 +7,15 @@ import hashlib
 import os
 import struct
 import zlib
-from pathlib import Path
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
-PAGE = Path(__file__).parents[2] / "docs" / "encrypted-format.md"
+from support.markdown import DOCS, blocks_of
+
+PAGE = DOCS / "encrypted-format.md"
 COOKIE = b"session_mw cookie encryption"
 RECORD = b"session_mw record encryption"
 VALUE_COLUMN = 20
@@ -24,8 +25,8 @@ Vector = dict[str, str]
 
 def vectors(kind: str) -> list[Vector]:
     """The vectors of a kind (``cookie`` or ``record``), by the names that stand on the page."""
-    block = PAGE.read_text(encoding="utf-8").split("## Test vectors")[1].split("```")[1]
-    parts = [part.splitlines() for part in block.strip().split("\n\n")]
+    (block,) = blocks_of(PAGE, "text")
+    parts = [part.splitlines() for part in block.text.strip().split("\n\n")]
     return [dict(_named(line) for line in lines[1:]) for lines in parts if lines[0] == kind]
 
 

@@ -25,14 +25,17 @@ class User:
 
 
 class Users(dict[str, User]):
-    """Attributes: asked: the ids that were asked for, in their order."""
+    """Attributes: asked: the ids that were asked for, in their order; failing: what asking raises."""
 
     def __init__(self, *ids: str) -> None:
         super().__init__({id_: User(id_) for id_ in ids})
         self.asked: list[str] = []
+        self.failing: Exception | None = None
 
     def load(self, user_id: str) -> User | None:
         self.asked.append(user_id)
+        if self.failing is not None:
+            raise self.failing
         return self.get(user_id)
 
 
@@ -52,6 +55,16 @@ PAGES: dict[str, Page] = {
     "/regenerate": lambda login, environ: environ["session"].regenerate_id(),
     "/silent": lambda login, environ: None,
 }
+
+
+PLACES: dict[str, dict[str, Any]] = {
+    "cookie": {},
+    "store": {"store": "memory://"},
+    "revocations": {"settings": {"revocations": "memory://"}},
+}
+"""Where sessions are: the arguments of :class:`Site`."""
+ENDING = ("store", "revocations")
+"""The places where a session can be ended from elsewhere, and a remembered device has a record."""
 
 
 class Site:
@@ -101,6 +114,23 @@ class Site:
 
     def browser(self, **more: Any) -> Browser:
         return Browser(self.app, more=more)
+
+    @property
+    def can_end(self) -> bool:
+        """Whether a log-out reaches copies of the cookies."""
+        return self.sessions.store is not None or self.sessions.revocations is not None
+
+    def session_id(self, browser: Browser) -> str:
+        session_id = self.sessions.open({"HTTP_COOKIE": browser.cookie}).id
+        assert session_id is not None
+        return session_id
+
+
+def site_on(place: str, store: Any, users: Users | None = None, **settings: Any) -> Site:
+    """A site of one of the ``ENDING`` places, with this store."""
+    if place == "store":
+        return Site(store=store, users=users, settings=settings)
+    return Site(users=users, settings={**settings, "revocations": store})
 
 
 @dataclass

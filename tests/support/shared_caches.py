@@ -1,4 +1,4 @@
-"""Caches that answer several visitors, in front of a server on loopback."""
+"""Apache and nginx on loopback: as caches that answer several visitors, and with settings of a test's own."""
 
 from __future__ import annotations
 
@@ -20,16 +20,34 @@ def start_apache(behind: int, provider: str) -> Service:
         behind: The port that it forwards to.
         provider: ``disk`` or ``socache``.
     """
-    binary = _binary("apache2", "Debian: apache2")
+    _binary("apache2", "Debian: apache2")
     modules = ["mpm_event", "authz_core", "proxy", "proxy_http", "cache", f"cache_{provider}"]
     storage = "CacheRoot cache"
     if provider == "socache":
         modules, storage = [*modules, "socache_shmcb"], "CacheSocache shmcb:cache/socache(512000)"
     if not all((APACHE_MODULES / f"mod_{name}.so").is_file() for name in modules):
         missing(f"Apache's mod_cache_{provider} (Debian: apache2-bin)")
-    directory, port = _directory(), free_port()
+    return apache(
+        modules,
+        f"""
+        {storage}
+        CacheEnable {provider} /
+        ProxyPass / http://{HOST}:{behind}/
+    """,
+    )
+
+
+def apache(modules: list[str], settings: str, directory: Path | None = None) -> Service:
+    """Start an Apache.
+
+    Args:
+        modules: The names of those that it loads.
+        settings: What stands behind its own.
+        directory: The one that it has for itself; None: a new one.
+    """
+    directory, port = directory or scratch_directory(), free_port()
     loads = [f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so" for name in modules]
-    settings = f"""
+    own = f"""
         Listen {HOST}:{port}
         ServerRoot {directory}
         ServerName localhost
@@ -38,12 +56,9 @@ def start_apache(behind: int, provider: str) -> Service:
         PidFile pid
         ErrorLog errors
         DefaultRuntimeDir .
-        {storage}
-        CacheEnable {provider} /
-        ProxyPass / http://{HOST}:{behind}/
     """
-    (directory / "settings").write_text("\n".join([*loads, settings]))
-    argv = [binary, "-f", str(directory / "settings"), "-D", "FOREGROUND"]
+    (directory / "settings").write_text("\n".join([*loads, own, settings]))
+    argv = [_binary("apache2", "Debian: apache2"), "-f", str(directory / "settings"), "-D", "FOREGROUND"]
     return Service("http", port, argv, _accepts, directory)
 
 
@@ -54,8 +69,21 @@ def start_nginx(behind: int, *also: str) -> Service:
         behind: The port that it forwards to.
         also: Further directives.
     """
+    cache = f"proxy_cache pages; {' '.join(also)}"
+    return nginx(
+        f"location / {{ proxy_pass http://{HOST}:{behind}; {cache} }}", "proxy_cache_path cache keys_zone=pages:1m;"
+    )
+
+
+def nginx(locations: str, http: str = "") -> Service:
+    """Start an nginx.
+
+    Args:
+        locations: What stands in its ``server``.
+        http: What stands around that.
+    """
     binary = _binary("nginx", "Debian: nginx")
-    directory, port = _directory(), free_port()
+    directory, port = scratch_directory(), free_port()
     user = "user nobody nogroup;" if os.geteuid() == 0 else ""
     temporary = " ".join(
         f"{kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -70,10 +98,10 @@ def start_nginx(behind: int, *also: str) -> Service:
         http {{
             access_log off;
             {temporary}
-            proxy_cache_path {directory}/cache keys_zone=pages:1m;
+            {http}
             server {{
                 listen {HOST}:{port};
-                location / {{ proxy_pass http://{HOST}:{behind}; proxy_cache pages; {" ".join(also)} }}
+                {locations}
             }}
         }}
     """)
@@ -92,7 +120,8 @@ def _binary(name: str, package: str) -> str:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin") or missing(f"{name} ({package})")
 
 
-def _directory() -> Path:
+def scratch_directory() -> Path:
+    """A directory that the servers' worker processes can read, with one in it to which they can write, ``cache``."""
     directory = scratch()
     (directory / "cache").mkdir()
     if os.geteuid() == 0:

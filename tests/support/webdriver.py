@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
+from base64 import b64decode
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from support.services import HOST, free_port, missing, wait_until
+
+BINDS_SESSIONS = "--enable-features=DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting"
+"""Has Chromium bind sessions to keys. Linux has no other keys that a test could use."""
 
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _ARGUMENTS = [
@@ -21,38 +27,56 @@ _ARGUMENTS = [
     "--disable-dev-shm-usage",
     "--disable-background-networking",
     "--no-first-run",
-    "--ignore-certificate-errors",
     # names of several sites, all on loopback; nothing else is ever looked up
     f"--host-resolver-rules=MAP *.test {HOST}, MAP * ~NOTFOUND, EXCLUDE {HOST}",
 ]
 
 
 class Browser:
-    """Chromium with a fresh profile."""
+    """Chromium with a fresh profile.
 
-    def __init__(self) -> None:
+    Args:
+        arguments: More of Chromium's.
+        home: Where Chromium looks for certificates that it trusts; None: it takes any certificate.
+    """
+
+    def __init__(self, *arguments: str, home: Path | None = None) -> None:
         driver = shutil.which("chromedriver") or missing("chromedriver (Debian: chromium-driver)")
-        chromium = shutil.which("chromium") or missing("chromium (Debian: chromium)")
+        self._chromium = shutil.which("chromium") or missing("chromium (Debian: chromium)")
         self._profile = tempfile.mkdtemp(prefix="session-mw-browser-")
+        self._trusts_all = home is None
+        self._arguments = [*_ARGUMENTS, *arguments, f"--user-data-dir={self._profile}"]
+        if self._trusts_all:
+            self._arguments.append("--ignore-certificate-errors")
         port = free_port()
         # a proxy of the environment is not for loopback
         self._open = build_opener(ProxyHandler({})).open
-        self._driver = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL)
-        self._root = f"http://{HOST}:{port}"
+        environment = os.environ if home is None else {**os.environ, "HOME": str(home)}
+        self._driver = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL, env=environment)
+        self._root = self._driver_root = f"http://{HOST}:{port}"
         try:
             wait_until(self._is_up, "chromedriver does not answer")
-            options = {
-                "binary": chromium,
-                "args": [*_ARGUMENTS, f"--user-data-dir={self._profile}"],
-                # Debian's Chromium blocks the cookies of frames from other sites unless it is told not to
-                "prefs": {"profile": {"cookie_controls_mode": 0, "block_third_party_cookies": False}},
-            }
-            wanted = {"browserName": "chrome", "acceptInsecureCerts": True, "goog:chromeOptions": options}
-            answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-            self._root += f"/session/{answer['sessionId']}"
+            self._start()
         except BaseException:
             self._end()
             raise
+
+    def _start(self) -> None:
+        self._root = self._driver_root
+        options = {
+            "binary": self._chromium,
+            "args": self._arguments,
+            # Debian's Chromium blocks the cookies of frames from other sites unless it is told not to
+            "prefs": {"profile": {"cookie_controls_mode": 0, "block_third_party_cookies": False}},
+        }
+        wanted = {"browserName": "chrome", "acceptInsecureCerts": self._trusts_all, "goog:chromeOptions": options}
+        answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self._root += f"/session/{answer['sessionId']}"
+
+    def restart(self) -> None:
+        """Close the browser, and start it again with what it has kept on disk."""
+        self._call("DELETE", "")
+        self._start()
 
     def get(self, url: str) -> str:
         """Open an address; the page's text."""
@@ -82,6 +106,25 @@ class Browser:
     def click(self, selector: str) -> None:
         self._call("POST", f"/element/{self._find(selector)}/click", {})
 
+    def press_tab(self) -> None:
+        """Press the key Tab."""
+        keys = [{"type": kind, "value": "\ue004"} for kind in ("keyDown", "keyUp")]
+        self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": keys}]})
+
+    def show(self, width: int, height: int = 800, *, dark: bool = False) -> None:
+        """Be a screen of that size, in CSS pixels, of somebody who prefers dark or light pages."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._devtools("Emulation.setDeviceMetricsOverride", **screen)
+        # Those of phones lie above the page, and take no place from it.
+        self._devtools("Emulation.setScrollbarsHidden", hidden=True)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._devtools("Emulation.setEmulatedMedia", features=[scheme])
+
+    def screenshot(self) -> bytes:
+        """The whole page as a PNG, also what lies below the screen."""
+        shot = self._devtools("Page.captureScreenshot", captureBeyondViewport=True)
+        return b64decode(shot["data"])
+
     def enter_frame(self) -> None:
         """Let ``text`` and ``run`` mean the page's first frame, until the next address."""
         self._call("POST", "/frame", {"id": 0})
@@ -99,6 +142,9 @@ class Browser:
         kept: list[dict[str, Any]] = self._devtools("Network.getAllCookies")["cookies"]
         return kept
 
+    def forget_cookie(self, name: str, url: str) -> None:
+        self._devtools("Network.deleteCookies", name=name, url=url)
+
     def forget_cookies(self) -> None:
         self._devtools("Network.clearBrowserCookies")
 
@@ -108,8 +154,8 @@ class Browser:
         finally:
             self._end()
 
-    def _devtools(self, command: str) -> Any:
-        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": {}})
+    def _devtools(self, command: str, **parameters: Any) -> Any:
+        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def _find(self, selector: str) -> str:
         found = self._call("POST", "/element", {"using": "css selector", "value": selector})

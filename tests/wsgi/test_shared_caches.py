@@ -12,6 +12,9 @@ from session_mw import MemoryStore, SessionManager, SessionMiddleware
 from support.tokens import KEY, token_of
 from support.wsgi import ATTRIBUTES, DELETION, PLAIN, PRIVATE, VARY, Server, behind, exc_info_of, guarded, page, visit
 
+# Cookies are compared whole, and a token has its time in it.
+pytestmark = pytest.mark.usefixtures("clock")
+
 NO_COOKIES = 'no-cache="Set-Cookie"'
 
 

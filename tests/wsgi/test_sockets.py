@@ -188,7 +188,7 @@ def test_a_new_session_in_a_store_is_told_of_and_leaves_no_record(end: Any, capl
     assert store.calls == []
 
 
-@pytest.mark.parametrize("settings", [{}, {"store": "memory://"}])
+@pytest.mark.parametrize("settings", [{}, {"store": "memory://"}, {"revocations": "memory://"}])
 def test_a_log_out_of_a_visitor_without_a_session_loses_nothing(
     end: Any, settings: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,8 +216,41 @@ def test_what_is_written_after_a_log_out_is_told_of_and_the_log_out_holds(
     assert "after the log-out" in caplog.text
 
 
-def test_a_log_out_ends_each_of_two_stored_sessions_that_come_together(end: Any) -> None:
-    site = Site(end, log_out, store=MemoryStore())
+@pytest.mark.parametrize("do", [log_out, lambda session: session.clear(), log_out_and_write])
+def test_a_log_out_that_is_remembered_holds_for_a_cookie_session_too(
+    end: Any, do: Callable[[Any], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(end, do, revocations=MemoryStore())
+    site.log_in()
+    site.serve()
+    assert site.data() == {}
+    assert ("after the log-out" in caplog.text) is (do is log_out_and_write)
+
+
+@pytest.mark.parametrize("do", [write, change_inside, new_id])
+def test_all_else_that_is_done_to_a_revocable_session_is_told_of(
+    end: Any, do: Callable[[Any], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(end, do, revocations=MemoryStore())
+    site.log_in()
+    site.serve()
+    assert site.data() == {"user": "ada", "cart": []}
+    assert "what it did is lost" in caplog.text
+
+
+def test_a_log_out_of_a_session_that_has_no_id_is_told_of(end: Any, caplog: pytest.LogCaptureFixture) -> None:
+    former = Site(end, log_out)
+    former.log_in()
+    site = Site(end, log_out, revocations=MemoryStore())
+    site.cookie = former.cookie
+    site.serve()
+    assert site.data() == {"user": "ada", "cart": []}
+    assert "what it did is lost" in caplog.text
+
+
+@pytest.mark.parametrize("place", ["store", "revocations"])
+def test_a_log_out_ends_each_of_two_sessions_that_come_together(end: Any, place: str) -> None:
+    site = Site(end, log_out, **{place: MemoryStore()})
     site.log_in()
     first = site.cookie
     site.log_in()

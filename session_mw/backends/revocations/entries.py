@@ -5,25 +5,32 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from session_mw.exceptions import BadToken, StoreError
+from session_mw.state import COMPANION, SID
 
 ID: Final = 1
-"""A session has ended; ``key`` is the digest of its id."""
+"""A session has ended; ``key`` is the digest of its id. Or its companion, and all sessions that end with that."""
 RENEWED: Final = 2
 """A session has another id now; ``other`` is that one's digest."""
 PRINCIPAL: Final = 3
-"""All sessions of a principal that are older; ``other`` is the digest of the one that was kept, or 0."""
+"""All sessions and companions of a principal that are older; ``other`` is the digest of the session that was kept, or
+0. A companion that was kept with it has an entry of its own, of the same time."""
 EVERYONE: Final = 4
-"""All sessions that are older."""
+"""All sessions and companions that are older."""
 
 NO_DIGEST: Final = 0
 MICROSECONDS: Final = 1_000_000
 
 SESSION_ID = re.compile("[A-Za-z0-9_-]{22}")
-"""What :attr:`Session.id` looks like for a session in a cookie: 16 random bytes, as base64url."""
+"""What a token holds as the session's id: 16 random bytes, as base64url."""
+PUBLIC_ID = re.compile(r"([A-Za-z0-9_-]{22})(?:\.([A-Za-z0-9_-]{22}))?")
+"""What :attr:`Session.id` looks like for a session in a cookie: that, and the name of its companion, where it has one.
+
+So whoever ends a session by its id alone can end the companion, and whatever other sessions end with that.
+"""
 
 _ROW = struct.Struct(">BQQIQ")
 ROW_SIZE: Final = _ROW.size
@@ -68,9 +75,21 @@ def digest_of_id(session_id: str) -> int:
     return _digest(b"id", session_id)
 
 
+def public_id(metadata: Mapping[str, Any]) -> str | None:
+    """The id of a session in a cookie, of its metadata; None where it has none."""
+    sid: str | None = metadata.get(SID)
+    companion = metadata.get(COMPANION)
+    return sid if sid is None or companion is None else f"{sid}.{companion}"
+
+
 def digest_of_principal(principal: str) -> int:
     """The digest of a principal."""
     return _digest(b"principal", principal)
+
+
+def digest_of_companion(name: str) -> int:
+    """The digest of a companion's name."""
+    return _digest(b"companion", name)
 
 
 def _digest(person: bytes, text: str) -> int:
@@ -133,12 +152,29 @@ def read_mark(text: str | None, created: int) -> int:
 
 
 class Facts(NamedTuple):
-    """What is asked of a session to know whether it has ended."""
+    """What is asked of a session, or of a companion, to know whether it has ended."""
 
     id: int
-    """The digest of its id; 0 where its token has none."""
+    """The digest of its id; 0 where its token has none. Of a companion, the digest of its name."""
     principal: int
     """The digest of its principal, or 0."""
     begun: int
     seen: int
     owned: int
+    companion: int = NO_DIGEST
+    """The digest of its companion's name, or 0."""
+
+    @classmethod
+    def of_companion(cls, name: str, principal: str, since: str) -> Facts:
+        """The facts of a companion: it is judged as a session is.
+
+        Args:
+            name: Its name.
+            principal: Whose it is.
+            since: ``_since`` of the session that it was made with.
+
+        Raises:
+            BadToken: ``bad_payload``: ``since`` is something else.
+        """
+        begun, seen, owned, _ = Since.read(since)
+        return cls(digest_of_companion(name), digest_of_principal(principal), begun, seen, owned or begun)

@@ -6,17 +6,23 @@ import logging
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Final
 
 from session_mw.backends.contention import Tries
+from session_mw.backends.record_format import companion_key
 from session_mw.backends.revocations.entries import (
     EVERYONE,
     ID,
     MICROSECONDS,
+    NO_DIGEST,
     PRINCIPAL,
+    PUBLIC_ID,
     Entry,
     Facts,
+    digest_of_companion,
+    digest_of_id,
     digest_of_principal,
 )
 from session_mw.backends.revocations.journal import Head, Journal, read_head
@@ -31,8 +37,11 @@ logger = logging.getLogger("session_mw")
 
 SECONDS_BETWEEN_LOOKS: Final = 1.0
 _STALE = 1.4
-_PATIENCE = 0.25
-"""Seconds for which a request waits for another's look where what is known is older than ``_STALE``."""
+_PATIENCE = 2.0
+"""Seconds for which a request waits for another's look where what is known is older than ``_STALE``.
+
+Within that time most stores have answered or failed; while they fail, nobody waits.
+"""
 _LONGEST_WAIT = 10.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
 _LOOKS = 8
@@ -40,14 +49,8 @@ _MARKS = 1000
 _BUSY_LOOKING = "another request is asking the store which sessions have ended"
 _BUSY_WRITING = "which sessions have ended could not be written: others were busy for too long"
 
-
-class _Written:
-    """How often this process has written endings: another manager in it then looks at once."""
-
-    count = 0
-
-
-_written = _Written()
+_followers: list[weakref.ref[Revocations]] = []
+"""All of this process. A list changes in one step, so no lock is needed that a fork could copy."""
 
 
 class Revocations:
@@ -86,7 +89,9 @@ class Revocations:
         self._looks = 0
         self._last_mark = 0
         self._own_marks: dict[int, float] = {}
-        self._written = _written.count
+        # Whether another one of this process has written since the store was last asked.
+        self._is_behind = False
+        _followers.append(weakref.ref(self, _followers.remove))
 
     # What requests ask
 
@@ -114,9 +119,8 @@ class Revocations:
         """
         ticks = time.monotonic()
         known = self._own_marks.get(mark, -math.inf) if self._known is None else self._known[1]
-        written_here = self._written != _written.count
-        if written_here or ticks - known >= SECONDS_BETWEEN_LOOKS:
-            self.follow(exact=written_here)
+        if self._is_behind or ticks - known >= SECONDS_BETWEEN_LOOKS:
+            self.follow()
         return self.ledger.everyone > mark
 
     def is_late(self, digest: int) -> bool:
@@ -131,7 +135,9 @@ class Revocations:
         return self._last_mark
 
     def own_mark(self) -> int:
-        """The mark of a stored session that begins now."""
+        """The mark of a stored session that begins now: by the clock, and by what this process has ended."""
+        if self._is_behind:
+            self.follow_if_possible()
         mark = self.mark()
         if self._known is None and len(self._own_marks) < _MARKS:
             self._own_marks[mark] = time.monotonic()
@@ -172,42 +178,85 @@ class Revocations:
         age = max(self._idle, longest)
         if self._absolute is not None:
             age = min(age, self._absolute)
-        return int(time.time()) + age + 2 * self._leeway + 2
+        return self._after(age)
 
-    def end_id(self, digest: int) -> None:
-        """End a session, also under the id that it has got a short time ago.
+    def end_id(self, session_id: str) -> None:
+        """End a session in a cookie, also under the id that it has got a short time ago; and its companion.
+
+        Args:
+            session_id: Its :attr:`Session.id`; what is no id ends nothing.
 
         Raises:
             StoreError: It could not be written.
         """
+        found = PUBLIC_ID.fullmatch(session_id)
+        if found is None:
+            return
+        digest, companion = digest_of_id(found[1]), found[2]
+        if companion:
+            self.forget_companion(companion)
 
         def entries() -> list[Entry]:
             digests = {digest, self.ledger.latest_id(digest)}
+            if companion:
+                digests.add(digest_of_companion(companion))
             return [self.ended(one) for one in digests if not self.ledger.is_ended_id(one)]
 
         self.append(entries)
 
-    def end_principal(self, principal: str, kept: Facts | None) -> int:
-        """End all sessions that a principal has now, but one.
-
-        Returns:
-            The time of the ending, in microseconds: what has this mark is not touched by it.
+    def end_companion(self, name: str) -> None:
+        """End a companion, and all sessions in cookies that end with it.
 
         Raises:
             StoreError: It could not be written.
         """
-        digest, written = digest_of_principal(principal), 0
+        self.forget_companion(name)
+        digest = digest_of_companion(name)
+        self.append(lambda: [] if self.ledger.is_ended_id(digest) else [self.ended(digest)])
+
+    def forget_companion(self, name: str) -> None:
+        """Delete a companion. Before its end is written: what is written is forgotten when no session can be that old.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        try:
+            self._journal.store.delete(companion_key(name))
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreError(f"the store failed: {type(error).__name__}") from error
+
+    def end_principal(self, principal: str, kept: Facts | None, companion: str | None) -> tuple[int, bool]:
+        """End all sessions and companions that a principal has now, but one of each.
+
+        Args:
+            principal: Whose they are.
+            kept: The session's that goes on; None: none does, or it is not saved yet.
+            companion: The name of the one that goes on.
+
+        Returns:
+            The time of the ending, in microseconds: what has this mark is not touched by it. And whether the one
+            that is to be kept had not ended before.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        digest, written, lives = digest_of_principal(principal), 0, True
 
         def entries() -> list[Entry]:
-            nonlocal written
-            written, other = self._next_time(), 0
-            if kept is not None:
-                facts = kept._replace(id=self.ledger.latest_id(kept.id))
-                other = 0 if self.ledger.has_ended(facts) else facts.id
-            return [Entry(PRINCIPAL, digest, written, self.expires(), other)]
+            nonlocal written, lives
+            written, others = self._next_time(), set[int]()
+            facts = None if kept is None else kept._replace(id=self.ledger.latest_id(kept.id))
+            lives = facts is None or not self.ledger.has_ended(facts)
+            if lives:
+                others |= {NO_DIGEST if facts is None else facts.id}
+                others |= {NO_DIGEST if companion is None else digest_of_companion(companion)}
+            expires = self._after(self._longest())
+            return [Entry(PRINCIPAL, digest, written, expires, other) for other in others - {NO_DIGEST} or [NO_DIGEST]]
 
         self.append(entries)
-        return written
+        return written, lives
 
     def end_everyone(self) -> None:
         """End all sessions that there are.
@@ -215,7 +264,7 @@ class Revocations:
         Raises:
             StoreError: It could not be written.
         """
-        self.append(lambda: [Entry(EVERYONE, 0, self._next_time(), self.expires())])
+        self.append(lambda: [Entry(EVERYONE, 0, self._next_time(), self._after(self._longest()))])
 
     def ended(self, digest: int, longest: int = MAX_OWN_LIFETIME, *, kind: int = ID, other: int = 0) -> Entry:
         """What is written of a session that ends now."""
@@ -257,9 +306,21 @@ class Revocations:
             raise StoreError(f"the store failed: {type(error).__name__}") from error
         if written is None:
             return False
-        _written.count += 1
+        tell_others(self, self._journal.key)
         self._take(written)
         return True
+
+    def fall_behind(self, key: str) -> None:
+        """Ask the store before the next answer: another one of this process has written the endings at ``key``."""
+        if key == self._journal.key:
+            self._is_behind, self.fresh_until = True, 0.0
+
+    def _longest(self) -> int:
+        # No absolute lifetime bounds companions: a device is remembered for longer than its sessions last.
+        return max(self._idle, MAX_OWN_LIFETIME)
+
+    def _after(self, age: int) -> int:
+        return int(time.time()) + age + 2 * self._leeway + 2
 
     def _next_time(self) -> int:
         return max(_now(), self.ledger.newest, self._last_mark) + 1
@@ -278,7 +339,8 @@ class Revocations:
         age = self._age(self._known)
         if self._age(self._failed) < SECONDS_BETWEEN_LOOKS and age <= self._max_age:
             return
-        wait = _PATIENCE if age > _STALE and self._failure is None else 0.0
+        is_worth_waiting = exact or self._is_behind or age > _STALE
+        wait = _PATIENCE if is_worth_waiting and self._failure is None else 0.0
         try:
             self._looked(wait=_LONGEST_WAIT if age > self._max_age else wait, exact=exact)
         except StoreError as error:
@@ -299,7 +361,7 @@ class Revocations:
             if self._looks != looks and self._failure is not None:
                 # The one that was waited for has failed; others that waited are not to wait for the store too.
                 raise StoreError(str(self._failure)) from self._failure
-            if not exact and self._age(self._known) < SECONDS_BETWEEN_LOOKS:
+            if not exact and not self._is_behind and self._age(self._known) < SECONDS_BETWEEN_LOOKS:
                 return None
             return self._look()
 
@@ -307,17 +369,21 @@ class Revocations:
 
     def _look(self) -> tuple[Record | None, Head]:
         """Ask the store what has ended, and know it; this thread holds the lock."""
-        started, written = (time.time(), time.monotonic()), _written.count
+        started, was_behind = (time.time(), time.monotonic()), self._is_behind
+        self._is_behind = False
         try:
             record, head = self._load()
-        except StoreError as error:
-            self._failed, self._failure = (time.time(), time.monotonic()), error
+        except BaseException as error:
+            self._is_behind |= was_behind
+            if isinstance(error, StoreError):
+                self._failed, self._failure = (time.time(), time.monotonic()), error
             raise
         finally:
             self._looks += 1
-        self._known, self._written = started, written
+        self._known = started
         self._failed = self._failure = None
-        self.fresh_from, self.fresh_until = started[0], started[0] + SECONDS_BETWEEN_LOOKS
+        if not self._is_behind:
+            self.fresh_from, self.fresh_until = started[0], started[0] + SECONDS_BETWEEN_LOOKS
         return (record, head) if not self.ledger.lost else self._write_again(record, head)
 
     def _load(self) -> tuple[Record | None, Head]:
@@ -373,6 +439,14 @@ class Revocations:
         self._warned = time.monotonic()
         problem = "the store does not say which sessions have ended; what is known holds for %d s"
         logger.warning(problem, self._max_age, exc_info=error)
+
+
+def tell_others(writer: Revocations, key: str) -> None:
+    """Tell all others of this process that one has written the endings at ``key``."""
+    for reference in [*_followers]:
+        other = reference()
+        if other is not None and other is not writer:
+            other.fall_behind(key)
 
 
 class _BusyError(StoreError):

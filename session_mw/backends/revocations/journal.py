@@ -70,13 +70,7 @@ class Journal:
         Raises:
             StoreError: The store does not answer.
         """
-        try:
-            return self.store.load(self.key)
-        except StoreError:
-            raise
-        except Exception as error:
-            # A store of others may let its driver's errors through; what is known must not pass for all there is.
-            raise StoreError(f"the store failed: {type(error).__name__}") from error
+        return self._loaded(self.key)
 
     def entries_of(self, segment: Segment) -> list[Entry] | None:
         """The entries of a segment; None where the store does not have it.
@@ -84,7 +78,7 @@ class Journal:
         Raises:
             StoreError: The store does not answer, or what it has is damaged.
         """
-        record = self.store.load(self._key_of(segment.name))
+        record = self._loaded(self._key_of(segment.name))
         if record is None:
             return None
         if not record.data.startswith(_MAGIC):
@@ -163,11 +157,20 @@ class Journal:
             return self.store.create(self.key, data, ttl)
         return self.store.update(self.key, data, ttl, former.version)
 
+    def _loaded(self, key: str) -> Record | None:
+        try:
+            return self.store.load(key)
+        except StoreError:
+            raise
+        except Exception as error:
+            # A store of others may let its driver's errors through; what is known must not pass for all there is.
+            raise StoreError(f"the store failed: {type(error).__name__}") from error
+
     def _remove(self, segments: list[Segment]) -> None:
         for segment in segments:
             try:
                 self.store.delete(self._key_of(segment.name))
-            except StoreError:
+            except Exception:  # noqa: BLE001  each driver has its own errors
                 # Nothing names it any more, and it expires by itself.
                 return
 

@@ -10,6 +10,7 @@ from session_mw.backends.revocations.entries import (
     EVERYONE,
     ID,
     MICROSECONDS,
+    NO_DIGEST,
     PRINCIPAL,
     RENEWED,
     Entry,
@@ -44,8 +45,8 @@ class Ended(NamedTuple):
     """When all sessions of a principal ended."""
 
     time: int
-    kept: int
-    """The digest of the session that goes on, or 0."""
+    kept: tuple[int, ...]
+    """The digests of the session that goes on, and of its companion."""
 
 
 class Ledger:
@@ -75,8 +76,8 @@ class Ledger:
 
     def has_ended(self, facts: Facts) -> bool:
         """Whether a session has ended, as far as is known."""
-        digest, principal, begun, seen, owned = facts
-        if digest in self._ids:
+        digest, principal, begun, seen, owned, companion = facts
+        if digest in self._ids or (companion and companion in self._ids):
             return True
         everyone = self.everyone
         if everyone and (
@@ -88,12 +89,12 @@ class Ledger:
         if not self._principals:
             return False
         ended = self._principals.get(principal)
-        return ended is not None and owned < ended.time and (digest != ended.kept or not digest)
+        return ended is not None and owned < ended.time and digest not in ended.kept
 
     def kept_from(self, facts: Facts) -> int:
         """The time of the ending of its principal's sessions that left this one; 0: there was none."""
         ended = self._principals.get(facts.principal)
-        return 0 if ended is None or not facts.id or ended.kept != facts.id else ended.time
+        return 0 if ended is None or facts.id not in ended.kept else ended.time
 
     def is_ended_id(self, digest: int) -> bool:
         """Whether the session with this id has ended by itself."""
@@ -103,6 +104,13 @@ class Ledger:
         """Whether a session got another id a short time ago (``now`` in microseconds)."""
         renewed = self._renewed.get(digest)
         return renewed is not None and abs(now - renewed[1]) < LATE * MICROSECONDS
+
+    def renewed_at(self, facts: Facts) -> int | None:
+        """When a session got another id a short time ago (microseconds); None: it did not, or has ended since."""
+        renewed = self._renewed.get(facts.id)
+        if renewed is None or self.has_ended(facts._replace(id=self.latest_id(facts.id))):
+            return None
+        return renewed[1]
 
     def latest_id(self, digest: int) -> int:
         """The id that a session has now that had this one a short time ago."""
@@ -155,17 +163,21 @@ class Ledger:
 
     def _add(self, entries: Iterable[Entry], now: int) -> None:
         recently = (now - LATE - self._leeway) * MICROSECONDS
+        ended: dict[int, Ended] = {}
         for kind, key, time, _, other in entries:
             if kind == PRINCIPAL:
-                known = self._principals.get(key)
-                if known is None or known.time < time:
-                    self._principals[key] = Ended(time, other)
+                known = ended.get(key) or self._principals.get(key, Ended(0, ()))
+                if known.time <= time:
+                    kept = known.kept if known.time == time else ()
+                    ended[key] = Ended(time, tuple({*kept, other} - {NO_DIGEST}))
             elif kind == EVERYONE:
                 self.everyone = max(self.everyone, time)
             elif kind in (ID, RENEWED):
                 self._ids.add(key)
                 if kind == RENEWED and time > recently:
                     self._renewed[key] = other, time
+        # Only now, with all that was kept: a companion that seemed to have ended would be deleted.
+        self._principals.update(ended)
         if self._renewed:
             self._renewed = {key: renewed for key, renewed in self._renewed.items() if renewed[1] > recently}
 
@@ -186,7 +198,7 @@ class Ledger:
                     continue
                 if entry.expires > now + self._leeway:
                     self.lost.append(entry)
-                elif self._principals.get(entry.key, Ended(0, 0)).time == entry.time:
+                elif self._principals.get(entry.key, Ended(0, ())).time == entry.time:
                     self._principals.pop(entry.key, None)
         if self.lost:
             self.lost = [entry for entry in self.lost if entry.key not in still and entry not in groups]

@@ -72,7 +72,7 @@ def source_from_url(text: str, create: bool) -> tuple[Source, dict[str, Any]]:
     try:
         engine = make()
     except ImportError as error:
-        raise _unloaded(shown, error) from error
+        raise _unloaded(url, shown, error) from error
     except (ArgumentError, NoSuchModuleError, TypeError, ValueError) as error:
         raise ConfigurationError(f"SQLAlchemy makes no engine of {shown!r}: {type(error).__name__}") from None
     check(engine, arguments)
@@ -147,7 +147,7 @@ def _check_names(url: URL) -> None:
     except (ArgumentError, NoSuchModuleError):
         raise _unknown(str(url)) from None
     except ImportError as error:
-        raise _unloaded(shown, error) from error
+        raise _unloaded(url, shown, error) from error
     if is_async:
         raise ConfigurationError(f"{shown!r} has an asyncio driver; WSGI needs another, such as psycopg or pymysql")
     for name in url.query:
@@ -161,7 +161,10 @@ def _check_place(url: URL, shown: str) -> None:
         raise ConfigurationError(f"{shown!r} would be another database for every thread; write memory:// for tests")
 
 
-def _unloaded(shown: str, error: ImportError) -> ConfigurationError:
+_USUAL_DRIVERS = {"mysql": "pymysql", "mariadb": "pymysql", "postgresql": "psycopg"}
+
+
+def _unloaded(url: URL, shown: str, error: ImportError) -> ConfigurationError:
     """A driver that is not there, or one that is there and fails at its import."""
     frames, last = error.__traceback__, ""
     while frames is not None:
@@ -169,7 +172,12 @@ def _unloaded(shown: str, error: ImportError) -> ConfigurationError:
         last = last if module.startswith("importlib.") else module
         frames = frames.tb_next
     if isinstance(error, ModuleNotFoundError) and last.partition(".")[0] in ("sqlalchemy", "session_mw"):
-        return ConfigurationError(f"{shown!r} needs a driver that is not installed: {error.name}")
+        backend = url.get_backend_name()
+        usual = _USUAL_DRIVERS.get(backend, error.name)
+        remedy = f"python -m pip install {usual}"
+        if usual != error.name:
+            remedy = f"install it, or take another one: {remedy}, and write {backend}+{usual}://"
+        return ConfigurationError(f"{shown!r} needs a driver that is not installed: {error.name}; {remedy}")
     return ConfigurationError(f"{shown!r} needs a driver that is installed but cannot be loaded: {error}")
 
 
