@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import secrets
@@ -134,11 +135,15 @@ def test_apache_serves_an_application_by_mod_wsgi(block: Block) -> None:
         pytest.skip(f"mod_wsgi is made for another Python than {version}")
     folder = scratch_directory()
     (folder / "wsgi.py").write_text(WSGI_FILE.format(key=KEY, folder=folder))
-    packages = ":".join(part for part in sys.path if part)
+    # Apache's processes are nobody's, who may not enter the folders of whoever runs the tests.
+    for name in ("session_mw", "itsdangerous", "msgspec", "webob"):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        shutil.copytree(Path(spec.origin).parent, folder / "packages" / name)
     settings = block.text.replace("/srv/shop/wsgi.py", f"{folder}/wsgi.py")
-    settings = settings.replace("python-home=/srv/shop/venv", f"python-path={packages}")
-    assert settings.count(str(folder)) == 1
-    assert settings.count(packages) == 1
+    settings = settings.replace("python-home=/srv/shop/venv", f"python-path={folder}/packages")
+    assert settings.count(str(folder)) == 2
     wsgi = f"WSGISocketPrefix {folder}/wsgi\n{settings}\n<Directory {folder}>\nRequire all granted\n</Directory>"
     server = apache(["mpm_event", "authz_core", "wsgi"], wsgi, folder)
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -35,9 +36,13 @@ def missing(what: str) -> NoReturn:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A port below those that systems give to outgoing connections, of which one could take it before the server."""
+    while True:
+        # Not random, which tests may seed. Browsers refuse some ports below this range.
+        port = 10_100 + secrets.randbelow(21_900)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((HOST, port))
+            return port
 
 
 def wait_until(ready: Callable[[], object], what: str) -> None:
