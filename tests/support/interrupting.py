@@ -15,7 +15,7 @@ class BrokenOff(BaseException):
 def break_off(call: Callable[[], Any], at: int) -> bool:
     """Call, and raise :class:`BrokenOff` at the line of that number, counting all lines that run.
 
-    Lines of finalizers are left alone, since Python only reports what is raised there.
+    Lines of finalizers are left alone, since Python only reports what is raised there, and those of imports.
 
     Returns:
         False if the call was over before.
@@ -23,7 +23,7 @@ def break_off(call: Callable[[], Any], at: int) -> bool:
     lines = iter(range(at))
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
-        if event == "line" and next(lines, None) is None and not _is_in_finalizer(frame):
+        if event == "line" and next(lines, None) is None and not _is_left_alone(frame):
             sys.settrace(None)
             raise BrokenOff
         return trace
@@ -50,7 +50,7 @@ def break_off_at_a_call(call: Callable[[], Any], at: int) -> bool:
     moments = iter(range(at))
 
     def profile(frame: FrameType, event: str, _: Any) -> None:
-        if event in ("call", "c_return") and next(moments, None) is None and not _is_in_finalizer(frame):
+        if event in ("call", "c_return") and next(moments, None) is None and not _is_left_alone(frame):
             sys.setprofile(None)
             raise BrokenOff
 
@@ -77,7 +77,10 @@ def everywhere(call: Callable[[], Any], step: int = 1) -> Iterator[int]:
         at += step
 
 
-def _is_in_finalizer(frame: FrameType | None) -> bool:
-    while frame is not None and frame.f_code.co_name != "__del__":
+def _is_left_alone(frame: FrameType | None) -> bool:
+    """Whether it runs in a finalizer, or while a module is imported: that would leave CPython's import lock taken."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or "importlib" in frame.f_code.co_filename:
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False

@@ -97,7 +97,9 @@ class _Pair:
     def failover(self, seconds: float) -> None:
         """The replica becomes the master, with all that was written; open connections lead to the old one."""
         services.wait_until(self._is_in_step, "the replica is not in step")
-        assert ask(self.master.port, "FAILOVER", "TO", HOST, self.replica.port) == "OK"
+        # Refused for as long as the master has not noticed that the replica is connected again.
+        begin = self.master.port, "FAILOVER", "TO", HOST, self.replica.port
+        services.wait_until(lambda: ask(*begin) == "OK", "the failover does not begin")
         services.wait_until(lambda: ask(self.replica.port, "ROLE")[0] == "master", "no failover")
         self.master, self.replica = self.replica, self.master
         self.address.target = self.master.port
