@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from support.axe import Axe
-from support.certificates import make_trusted
 from support.demo import running_demo
 from support.services import wait_until
 from support.tokens import KEY
@@ -195,6 +194,8 @@ def test_sessions_in_cookies_are_explained_too(browser: Browser, tmp_path: Path)
 
 def test_chromium_binds_the_session_to_the_device(tmp_path: Path) -> None:
     pytest.importorskip("jwt")
+    from support.certificates import make_trusted
+
     certificate, home = make_trusted(tmp_path, "demo.test")
     options = ["--store", "sqlite:///demo.db", "--tls", str(certificate), "--device-bound"]
     with (
