@@ -80,7 +80,7 @@ def speak(service: Service, path: str, cookie: str) -> None:
     ws = simple_websocket.Client(f"ws://{HOST}:{service.port}{path}", headers={"Cookie": cookie})
     ws.send("go")
     assert ws.receive(timeout=10) == "done"
-    with contextlib.suppress(simple_websocket.ConnectionClosed):  # the handler was quicker
+    with contextlib.suppress(simple_websocket.ConnectionClosed, OSError):  # the handler was quicker
         ws.close()
 
 
