@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import random
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from session_mw.stores.sqlalchemy import SQLAlchemyStore
 from session_mw.testing.fixtures import loaded, new_key
 from support import databases
 from support.databases import EVERY_DRIVER, POSTGRESQL_DRIVERS
+from support.forks import code_of, start_untold
 
 pytestmark = pytest.mark.heavy
 
@@ -55,34 +55,6 @@ class TooSlowError(Exception):
 # Forks first: a child inherits what the exceptions below leave locked in a driver or in an import.
 
 
-def code_of(child: int) -> int:
-    """How a child ended; -9 if it hung."""
-    end = time.monotonic() + 15
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-    return -9
-
-
-def untold(work: Callable[[], bool]) -> int:
-    """Start a child with a fork in C, of which Python hears in the child only, as in uWSGI."""
-    child: int = ctypes.PyDLL(None).fork()
-    if child:
-        return child
-    code = 1
-    try:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
-        code = 0 if work() else 1
-    finally:
-        os._exit(code)
-
-
-# Another thread may hold a lock of libc or of a driver at the fork, for which the child waits for ever. That is chance.
-@pytest.mark.flaky(reruns=3)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_that_python_is_not_told_of_shares_no_connection(
     store: SQLAlchemyStore, url: str, driver: str, request: pytest.FixtureRequest
@@ -104,7 +76,7 @@ def test_a_fork_that_python_is_not_told_of_shares_no_connection(
         # a call goes on in another thread at the fork
         waiting = threads.submit(store.touch, keys[0], 600)
         time.sleep(0.3)
-        children = [untold(reads_its_own) for _ in range(2)]
+        children = [start_untold(reads_its_own) for _ in range(2)]
         assert all(loaded(store, key).data == key.encode() for key in keys * 3)
         assert [code_of(child) for child in children] == [0, 0]
     assert waiting.result(20)
@@ -114,7 +86,7 @@ def test_a_fork_that_python_is_not_told_of_shares_no_connection(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_no_two_processes_make_the_same_version(store: SQLAlchemyStore) -> None:
     keys = [new_key() for _ in range(4)]
-    children = [untold(lambda key=key: store.create(key, b"data", 600)) for key in keys]
+    children = [start_untold(lambda key=key: store.create(key, b"data", 600)) for key in keys]
     assert [code_of(child) for child in children] == [0] * 4
     assert len({loaded(store, key).version for key in keys}) == 4
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +18,20 @@ SECONDS = 20
 
 def start_untold(work: Callable[[], object], *, told_afterwards: bool = True) -> int:
     """Start a child that calls ``work``, and ends with 0 if that returned something true; the child's id."""
+    # A child of which Python has not heard yet would wait for ever for a thread of its parent that asked for the GIL.
+    # None asks within this interval.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    time.sleep(0.01)
     child: int = ctypes.PyDLL(None).fork()
     if child:
+        sys.setswitchinterval(interval)
         return child
     code = 1
     try:
         if told_afterwards and TOLD_AFTERWARDS:
             ctypes.pythonapi.PyOS_AfterFork_Child()
+            sys.setswitchinterval(interval)
         code = 0 if work() else 1
     finally:
         os._exit(code)
